@@ -1,0 +1,1 @@
+//! Black-box tests of whole processes. The tests themselves lie in `tests/`.
