@@ -1,0 +1,462 @@
+//! The head of a request: its line and its headers.
+//!
+//! Knows: where a head ends, and which of its headers change how the connection goes on. Does not
+//! know: the body, the routes. Cutting the head is `httparse`'s work; the judgements on top of it
+//! (a `Host` is required, which lengths are believed) are those of NSQ's server.
+
+use std::fmt;
+use std::mem::MaybeUninit;
+
+use super::percent::{self, Plus};
+use super::query::{InvalidQuery, Query};
+use super::response::Exchange;
+
+/// The longest head, blank line included. NSQ's server takes 1 MiB; no client of NSQ comes near
+/// either, and every unfinished head is memory that a stranger holds.
+pub const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// The most headers of one head. Browsers behind proxies send about forty.
+pub const HEADERS_MAX: usize = 128;
+
+/// What a request asks to be done with its path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `POST`
+    Post,
+    /// `PUT`
+    Put,
+    /// `DELETE`
+    Delete,
+    /// `OPTIONS`
+    Options,
+    /// `HEAD`: no route offers it, and its answer has no body.
+    Head,
+    /// Any other word; no route offers it.
+    Other(Box<str>),
+}
+
+impl Method {
+    fn parse(word: &str) -> Self {
+        match word {
+            "GET" => Self::Get,
+            "POST" => Self::Post,
+            "PUT" => Self::Put,
+            "DELETE" => Self::Delete,
+            "OPTIONS" => Self::Options,
+            "HEAD" => Self::Head,
+            _ => Self::Other(word.into()),
+        }
+    }
+
+    /// The word on the wire.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+            Self::Options => "OPTIONS",
+            Self::Head => "HEAD",
+            Self::Other(word) => word,
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The minor version of HTTP/1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.0: the connection closes unless the request asks otherwise.
+    Http10,
+    /// HTTP/1.1: the connection stays unless the request asks otherwise.
+    Http11,
+}
+
+/// How the end of a request's body is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLength {
+    /// There is no body.
+    None,
+    /// So many bytes follow the head; at least one.
+    Length(u64),
+    /// Chunks follow, each with its own size.
+    Chunked,
+}
+
+/// A whole head; it borrows nothing from the connection's buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// What to do.
+    pub method: Method,
+    /// The target as it came, query included: for log lines.
+    pub target: String,
+    /// The target's path with its escapes resolved: for routing. Starts with `/`, but for the
+    /// targets `*` and `host:port`, which no route matches. Bytes that are not UTF-8 become
+    /// U+FFFD, which no route contains.
+    pub path: String,
+    /// Behind the `?`, undecoded; empty when there is none.
+    pub raw_query: String,
+    /// Which HTTP/1 the client speaks.
+    pub version: Version,
+    /// How much body follows.
+    pub body: BodyLength,
+    /// Whether the client wants to send another request on this connection.
+    pub keep_alive: bool,
+    /// Whether the client waits for [`CONTINUE`](super::response::CONTINUE) before it sends the
+    /// body. Answered without that, the connection must close: the client may or may not send it.
+    pub expect_continue: bool,
+}
+
+impl Head {
+    /// The arguments.
+    ///
+    /// # Errors
+    /// [`InvalidQuery`], to be answered with 400 `INVALID_REQUEST` by routes that take arguments.
+    pub fn query(&self) -> Result<Query, InvalidQuery> {
+        Query::parse(&self.raw_query)
+    }
+
+    /// What of this request the outer form of its answer depends on.
+    pub fn exchange(&self) -> Exchange {
+        Exchange {
+            version: self.version,
+            keep_alive: self.keep_alive,
+            with_body: self.method != Method::Head,
+        }
+    }
+}
+
+/// Why bytes are not a request. The connection closes after [`answer`](Self::answer): nobody knows
+/// where the next request would start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadRequest {
+    /// Not HTTP/1, or not a legal head. A client of the TCP protocol on the wrong port ends here.
+    Malformed,
+    /// HTTP/1.1 without `Host`.
+    MissingHost,
+    /// More than one `Host`.
+    ManyHosts,
+    /// A `Transfer-Encoding` other than `chunked`.
+    UnsupportedTransferEncoding,
+    /// An `Expect` other than `100-continue`.
+    UnmetExpectation,
+    /// Longer than [`HEAD_BYTES_MAX`], or more than [`HEADERS_MAX`] headers.
+    HeadTooLarge,
+}
+
+/// The headers of an answer to what is no request: there is no date and no length.
+macro_rules! refusal {
+    ($line:literal, $body:literal) => {
+        concat!(
+            "HTTP/1.1 ",
+            $line,
+            "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n",
+            $body
+        )
+        .as_bytes()
+    };
+    ($line:literal) => {
+        refusal!($line, $line)
+    };
+}
+
+impl BadRequest {
+    /// The whole answer, ready to be sent.
+    pub fn answer(self) -> &'static [u8] {
+        match self {
+            Self::Malformed => refusal!("400 Bad Request"),
+            Self::MissingHost => refusal!("400 Bad Request: missing required Host header"),
+            Self::ManyHosts => refusal!("400 Bad Request: too many Host headers"),
+            Self::UnsupportedTransferEncoding => {
+                refusal!("501 Not Implemented", "Unsupported transfer encoding")
+            }
+            Self::UnmetExpectation => {
+                b"HTTP/1.1 417 Expectation Failed\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            }
+            Self::HeadTooLarge => refusal!("431 Request Header Fields Too Large"),
+        }
+    }
+}
+
+/// Reads the head at the start of `input`, and tells how many bytes it takes up; the body, if any,
+/// starts behind them. `None` means that the head is not complete yet.
+///
+/// # Errors
+/// [`BadRequest`] as soon as the bytes cannot become a request any more.
+pub fn parse_head(input: &[u8]) -> Result<Option<(Head, usize)>, BadRequest> {
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut []);
+    let status = match request.parse_with_uninit_headers(input, &mut headers) {
+        Ok(status) => status,
+        Err(httparse::Error::TooManyHeaders) => return Err(BadRequest::HeadTooLarge),
+        Err(_) => return Err(BadRequest::Malformed),
+    };
+    let httparse::Status::Complete(head_bytes) = status else {
+        let too_large = HEAD_BYTES_MAX <= input.len();
+        return if too_large { Err(BadRequest::HeadTooLarge) } else { Ok(None) };
+    };
+    if HEAD_BYTES_MAX < head_bytes {
+        return Err(BadRequest::HeadTooLarge);
+    }
+
+    let (Some(method), Some(target), Some(minor_version)) =
+        (request.method, request.path, request.version)
+    else {
+        return Err(BadRequest::Malformed);
+    };
+    let method = Method::parse(method);
+    let version = if minor_version == 0 { Version::Http10 } else { Version::Http11 };
+    let (path, raw_query) = split_target(&method, target)?;
+    let headers = read_headers(request.headers, version)?;
+    let head = Head {
+        method,
+        target: target.to_owned(),
+        path,
+        raw_query,
+        version,
+        keep_alive: headers.keep_alive,
+        expect_continue: headers.expect_continue && headers.body != BodyLength::None,
+        body: headers.body,
+    };
+    Ok(Some((head, head_bytes)))
+}
+
+/// The decoded path and the raw query of a target in any of its four forms.
+fn split_target(method: &Method, target: &str) -> Result<(String, String), BadRequest> {
+    let path_and_query = if target.starts_with('/') || target == "*" {
+        target
+    } else if let Some((_scheme, rest)) = target.split_once("://") {
+        // A client that takes us for a proxy names the host as well; it is not looked at.
+        rest.find(['/', '?']).and_then(|start| rest.get(start..)).unwrap_or("")
+    } else if method.as_str() == "CONNECT" {
+        ""
+    } else {
+        return Err(BadRequest::Malformed);
+    };
+    let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+    let path = percent::decode(path.as_bytes(), Plus::Itself).ok_or(BadRequest::Malformed)?;
+    Ok((String::from_utf8_lossy(&path).into_owned(), query.to_owned()))
+}
+
+/// What the headers say about the connection and the body.
+struct HeaderFacts {
+    keep_alive: bool,
+    expect_continue: bool,
+    body: BodyLength,
+}
+
+fn read_headers(
+    headers: &[httparse::Header<'_>],
+    version: Version,
+) -> Result<HeaderFacts, BadRequest> {
+    let mut hosts = 0_u32;
+    let (mut close, mut keep_alive, mut expect_continue) = (false, false, false);
+    let mut content_length: Option<u64> = None;
+    let mut chunked = false;
+    for header in headers {
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        if is("host") {
+            hosts += 1;
+        } else if is("connection") {
+            close |= has_token(header.value, "close");
+            keep_alive |= has_token(header.value, "keep-alive");
+        } else if is("content-length") {
+            let length = parse_length(header.value).ok_or(BadRequest::Malformed)?;
+            if content_length.is_some_and(|earlier| earlier != length) {
+                return Err(BadRequest::Malformed);
+            }
+            content_length = Some(length);
+        } else if is("transfer-encoding") && version == Version::Http11 {
+            // HTTP/1.0 knows no transfer encodings: there the header means nothing.
+            if chunked || !header.value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+                return Err(BadRequest::UnsupportedTransferEncoding);
+            }
+            chunked = true;
+        } else if is("expect") {
+            if has_token(header.value, "100-continue") {
+                expect_continue = version == Version::Http11;
+            } else if !header.value.is_empty() {
+                return Err(BadRequest::UnmetExpectation);
+            }
+        }
+    }
+    match hosts {
+        0 if version == Version::Http11 => return Err(BadRequest::MissingHost),
+        0 | 1 => {}
+        _ => return Err(BadRequest::ManyHosts),
+    }
+    let body = match content_length {
+        // A length beside chunks is ignored: the chunks know better.
+        _ if chunked => BodyLength::Chunked,
+        None | Some(0) => BodyLength::None,
+        Some(length) => BodyLength::Length(length),
+    };
+    let keep_alive = match version {
+        Version::Http10 => keep_alive && !close,
+        Version::Http11 => !close,
+    };
+    Ok(HeaderFacts { keep_alive, expect_continue, body })
+}
+
+/// Whether a comma-separated header value names `token`, in any case.
+fn has_token(value: &[u8], token: &str) -> bool {
+    value
+        .split(|&byte| byte == b',')
+        .any(|piece| piece.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// Digits only: a sign would be read differently by the next program in a chain.
+fn parse_length(value: &[u8]) -> Option<u64> {
+    let value = value.trim_ascii();
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let length = std::str::from_utf8(value).ok()?.parse().ok()?;
+    (length <= i64::MAX.unsigned_abs()).then_some(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(input: &str) -> Head {
+        let (head, head_bytes) = parse_head(input.as_bytes()).unwrap().unwrap();
+        assert_eq!(head_bytes, input.len());
+        head
+    }
+
+    fn with_header(version: &str, header: &str) -> String {
+        format!("POST /pub HTTP/{version}\r\nHost: x\r\n{header}\r\n\r\n")
+    }
+
+    #[test]
+    fn a_head_is_cut_from_what_follows_it_at_every_split() {
+        let input = b"POST /topic/create?topic=t%23ephemeral&x HTTP/1.1\r\nHost: a\r\ncontent-length: 4\r\n\r\nbody";
+        let head_bytes = input.len() - 4;
+        for end in 0..head_bytes {
+            assert_eq!(parse_head(&input[..end]), Ok(None), "{end}");
+        }
+        let (head, taken) = parse_head(input).unwrap().unwrap();
+        assert_eq!(taken, head_bytes);
+        assert_eq!(
+            head,
+            Head {
+                method: Method::Post,
+                target: "/topic/create?topic=t%23ephemeral&x".to_owned(),
+                path: "/topic/create".to_owned(),
+                raw_query: "topic=t%23ephemeral&x".to_owned(),
+                version: Version::Http11,
+                body: BodyLength::Length(4),
+                keep_alive: true,
+                expect_continue: false,
+            }
+        );
+        assert_eq!(head.query().unwrap().get("topic"), Some("t#ephemeral"));
+    }
+
+    #[test]
+    fn a_client_of_the_tcp_protocol_gets_the_plain_400_at_once() {
+        for input in [&b"  V2"[..], b"  V2IDENTIFY\n\0\0\0\x02{}", b"\0\0\0\0", b"GET\r\n\r\n"] {
+            assert_eq!(parse_head(input), Err(BadRequest::Malformed), "{input:?}");
+        }
+        assert_eq!(
+            BadRequest::Malformed.answer(),
+            b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+              Connection: close\r\n\r\n400 Bad Request"
+        );
+    }
+
+    #[test]
+    fn the_connection_stays_by_version_and_by_wish() {
+        for (version, header, keep_alive) in [
+            ("1.1", "A: b", true),
+            ("1.1", "Connection: close", false),
+            ("1.1", "Connection: foo, Close", false),
+            ("1.0", "A: b", false),
+            ("1.0", "Connection: Keep-Alive", true),
+        ] {
+            assert_eq!(head(&with_header(version, header)).keep_alive, keep_alive, "{header}");
+        }
+    }
+
+    #[test]
+    fn the_length_of_the_body_is_digits_or_chunks() {
+        for (version, header, body) in [
+            ("1.1", "A: b", Ok(BodyLength::None)),
+            ("1.1", "Content-Length: 0", Ok(BodyLength::None)),
+            ("1.1", "Content-Length: 7\r\nContent-Length: 7", Ok(BodyLength::Length(7))),
+            ("1.1", "Transfer-Encoding: Chunked", Ok(BodyLength::Chunked)),
+            ("1.1", "Content-Length: 7\r\nTransfer-Encoding: chunked", Ok(BodyLength::Chunked)),
+            ("1.0", "Transfer-Encoding: chunked", Ok(BodyLength::None)),
+            ("1.1", "Content-Length: 7\r\nContent-Length: 8", Err(BadRequest::Malformed)),
+            ("1.1", "Content-Length: -1", Err(BadRequest::Malformed)),
+            ("1.1", "Content-Length: +1", Err(BadRequest::Malformed)),
+            ("1.1", "Content-Length: 9223372036854775808", Err(BadRequest::Malformed)),
+            ("1.1", "Transfer-Encoding: gzip", Err(BadRequest::UnsupportedTransferEncoding)),
+        ] {
+            let parsed = parse_head(with_header(version, header).as_bytes());
+            assert_eq!(parsed.map(|head| head.unwrap().0.body), body, "{header}");
+        }
+    }
+
+    #[test]
+    fn an_expectation_is_100_continue_or_refused() {
+        for (version, header, expected) in [
+            ("1.1", "Expect: 100-continue\r\nContent-Length: 3", Ok(true)),
+            ("1.1", "Expect: 100-Continue", Ok(false)),
+            ("1.0", "Expect: 100-continue\r\nContent-Length: 3", Ok(false)),
+            ("1.1", "Expect: tea", Err(BadRequest::UnmetExpectation)),
+        ] {
+            let parsed = parse_head(with_header(version, header).as_bytes());
+            assert_eq!(parsed.map(|head| head.unwrap().0.expect_continue), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn exactly_one_host_is_required_from_http_1_1() {
+        for (input, expected) in [
+            ("GET / HTTP/1.1\r\n\r\n", Err(BadRequest::MissingHost)),
+            ("GET / HTTP/1.0\r\n\r\n", Ok(())),
+            ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", Err(BadRequest::ManyHosts)),
+        ] {
+            assert_eq!(parse_head(input.as_bytes()).map(|_| ()), expected);
+        }
+    }
+
+    #[test]
+    fn a_target_may_name_the_host_and_must_have_legal_escapes() {
+        for (target, path) in [
+            ("/a%20b", Some("/a b")),
+            ("/a+b", Some("/a+b")),
+            ("//ping", Some("//ping")),
+            ("http://host:1/ping?x=1", Some("/ping")),
+            ("*", Some("*")),
+            ("/%zz", None),
+            ("ping", None),
+        ] {
+            let parsed = parse_head(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+            let expected = path.map(str::to_owned).ok_or(BadRequest::Malformed);
+            assert_eq!(parsed.map(|head| head.unwrap().0.path), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_head_without_end_is_refused_at_its_limit() {
+        let mut endless = b"GET / HTTP/1.1\r\nHost: x\r\nA: ".to_vec();
+        endless.resize(HEAD_BYTES_MAX - 1, b'a');
+        assert_eq!(parse_head(&endless), Ok(None));
+        endless.push(b'a');
+        assert_eq!(parse_head(&endless), Err(BadRequest::HeadTooLarge));
+
+        let many = "A: b\r\n".repeat(HEADERS_MAX);
+        let many = format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n");
+        assert_eq!(parse_head(many.as_bytes()), Err(BadRequest::HeadTooLarge));
+    }
+}
