@@ -3,9 +3,14 @@
 //! Knows: how the JSON body is read, which values are in range, and what is answered. Does not know:
 //! how TLS and compression are put into effect.
 
+use std::fmt;
 use std::time::Duration;
 
-use crate::limits::Limits;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+
+use crate::limits::{
+    HEARTBEAT_INTERVAL_MIN, Limits, MESSAGE_TIMEOUT_MIN, OUTPUT_BUFFER_BYTES_MIN, SAMPLE_RATE_MAX,
+};
 use crate::refusal::Refusal;
 
 /// What a client asks for. The numbers are as they came, in milliseconds, bytes or percent: 0 asks
@@ -45,12 +50,19 @@ pub struct IdentifyRequest {
 }
 
 impl IdentifyRequest {
-    /// The request that a body spells.
+    /// The request that a body spells, by the rules of Go's decoder, which NSQ uses: keys in any
+    /// case, unknown ones skipped, `null` the same as no value, the last of two values taken, types
+    /// as they are with no conversion, `null` in place of the object, and bytes that are not UTF-8
+    /// replaced inside strings. Half a surrogate pair, which Go replaces too, is refused here.
     ///
     /// # Errors
     /// The refusal for a body that cannot be decoded.
     pub fn parse(body: &[u8]) -> Result<Self, Refusal> {
-        todo!("{}", body.len())
+        let text = text_of(body);
+        let mut json = serde_json::Deserializer::from_str(&text);
+        json.deserialize_any(BodyVisitor)
+            .and_then(|request| json.end().map(|()| request))
+            .map_err(|_| Refusal::identify_unparsable())
     }
 }
 
@@ -144,5 +156,227 @@ pub fn negotiate(
     limits: &Limits,
     offer: &Offer,
 ) -> Result<(Settings, Answer), Refusal> {
-    todo!("{request:?} {limits:?} {offer:?}")
+    // The order is NSQ's: of two bad values, it names the one that it sees first.
+    let heartbeat_interval = match request.heartbeat_interval {
+        -1 => None,
+        0 => Some(limits.heartbeat_interval),
+        asked => Some(
+            in_range(asked, HEARTBEAT_INTERVAL_MIN, limits.max_heartbeat_interval)
+                .ok_or_else(|| Refusal::heartbeat_interval_out_of_range(asked))?,
+        ),
+    };
+    let mut output_buffer_timeout = match request.output_buffer_timeout {
+        -1 => None,
+        0 => Some(limits.default_output_buffer_timeout),
+        asked => Some(
+            in_range(asked, limits.min_output_buffer_timeout, limits.max_output_buffer_timeout)
+                .ok_or_else(|| Refusal::output_buffer_timeout_out_of_range(asked))?,
+        ),
+    };
+    let output_buffer_bytes = match request.output_buffer_size {
+        -1 => {
+            output_buffer_timeout = None;
+            1
+        }
+        0 => limits.default_output_buffer_bytes,
+        asked => usize::try_from(asked)
+            .ok()
+            .filter(|bytes| {
+                OUTPUT_BUFFER_BYTES_MIN <= *bytes && *bytes <= limits.max_output_buffer_bytes
+            })
+            .ok_or_else(|| Refusal::output_buffer_size_out_of_range(asked))?,
+    };
+    let sample_rate = u8::try_from(request.sample_rate)
+        .ok()
+        .filter(|percent| *percent <= SAMPLE_RATE_MAX)
+        .ok_or_else(|| Refusal::sample_rate_out_of_range(request.sample_rate.into()))?;
+    let message_timeout = match request.message_timeout {
+        0 => limits.message_timeout,
+        asked => in_range(asked, MESSAGE_TIMEOUT_MIN, limits.max_message_timeout)
+            .ok_or_else(|| Refusal::message_timeout_out_of_range(asked))?,
+    };
+    let upgrades = Upgrades::agree(&request, offer)?;
+    let settings = Settings {
+        client_id: request.client_id,
+        hostname: request.hostname,
+        user_agent: request.user_agent,
+        heartbeat_interval,
+        output_buffer_bytes,
+        output_buffer_timeout,
+        sample_rate,
+        message_timeout,
+        topology_region: request.topology_region,
+        topology_zone: request.topology_zone,
+        feature_negotiation: request.feature_negotiation,
+    };
+    let answer = Answer {
+        body: answer_body(&settings, limits, offer, &upgrades),
+        tls: upgrades.tls,
+        snappy: upgrades.snappy,
+        deflate_level: upgrades.deflate.then_some(upgrades.deflate_level),
+    };
+    Ok((settings, answer))
+}
+
+/// The level of deflate when a client names none.
+const DEFLATE_LEVEL_DEFAULT: u32 = 6;
+
+/// What both sides want of TLS and compression.
+struct Upgrades {
+    tls: bool,
+    snappy: bool,
+    deflate: bool,
+    /// The level in the answer, which is given without deflate too.
+    deflate_level: u32,
+}
+
+impl Upgrades {
+    fn agree(request: &IdentifyRequest, offer: &Offer) -> Result<Self, Refusal> {
+        // Without a JSON answer the client would not learn of an upgrade, so there is none.
+        let negotiated = request.feature_negotiation;
+        let deflate = negotiated && offer.deflate && request.deflate;
+        let snappy = negotiated && offer.snappy && request.snappy;
+        if deflate && snappy {
+            return Err(Refusal::two_compressions());
+        }
+        let asked = match request.deflate_level {
+            level if deflate && 0 < level => u32::try_from(level).unwrap_or(u32::MAX),
+            _ => DEFLATE_LEVEL_DEFAULT,
+        };
+        let tls = negotiated && offer.tls && request.tls_v1;
+        Ok(Self { tls, snappy, deflate, deflate_level: asked.min(offer.max_deflate_level) })
+    }
+}
+
+/// The JSON answer. The order of its keys is part of the protocol.
+#[derive(serde::Serialize)]
+struct AnswerBody<'a> {
+    max_rdy_count: u64,
+    version: &'a str,
+    max_msg_timeout: u64,
+    msg_timeout: u64,
+    tls_v1: bool,
+    deflate: bool,
+    deflate_level: u32,
+    max_deflate_level: u32,
+    snappy: bool,
+    sample_rate: u8,
+    auth_required: bool,
+    output_buffer_size: usize,
+    output_buffer_timeout: u64,
+    topology_region: &'a str,
+    topology_zone: &'a str,
+}
+
+fn answer_body(
+    settings: &Settings,
+    limits: &Limits,
+    offer: &Offer,
+    upgrades: &Upgrades,
+) -> Vec<u8> {
+    if !settings.feature_negotiation {
+        return b"OK".to_vec();
+    }
+    let body = AnswerBody {
+        max_rdy_count: limits.max_ready_count,
+        version: &offer.version,
+        max_msg_timeout: milliseconds(limits.max_message_timeout),
+        msg_timeout: milliseconds(settings.message_timeout),
+        tls_v1: upgrades.tls,
+        deflate: upgrades.deflate,
+        deflate_level: upgrades.deflate_level,
+        max_deflate_level: offer.max_deflate_level,
+        snappy: upgrades.snappy,
+        sample_rate: settings.sample_rate,
+        auth_required: offer.auth_required,
+        output_buffer_size: settings.output_buffer_bytes,
+        output_buffer_timeout: settings.output_buffer_timeout.map_or(0, milliseconds),
+        topology_region: &offer.topology_region,
+        topology_zone: &offer.topology_zone,
+    };
+    serde_json::to_vec(&body).expect("numbers, flags and text are always JSON")
+}
+
+/// So many whole milliseconds.
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// So many milliseconds, when they are within the range.
+fn in_range(milliseconds: i64, shortest: Duration, longest: Duration) -> Option<Duration> {
+    let asked = Duration::from_millis(u64::try_from(milliseconds).ok()?);
+    (shortest <= asked && asked <= longest).then_some(asked)
+}
+
+/// The body as text, with U+FFFD for every byte that is not UTF-8.
+fn text_of(body: &[u8]) -> String {
+    let mut text = String::with_capacity(body.len());
+    for chunk in body.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    text
+}
+
+/// Reads the object, or the `null` in its place.
+struct BodyVisitor;
+
+impl<'de> Visitor<'de> for BodyVisitor {
+    type Value = IdentifyRequest;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object or null")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(IdentifyRequest::default())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut request = IdentifyRequest::default();
+        while let Some(key) = map.next_key::<String>()? {
+            match folded(&key).as_str() {
+                "client_id" => take(&mut request.client_id, map.next_value()?),
+                "hostname" => take(&mut request.hostname, map.next_value()?),
+                "user_agent" => take(&mut request.user_agent, map.next_value()?),
+                "feature_negotiation" => take(&mut request.feature_negotiation, map.next_value()?),
+                "heartbeat_interval" => take(&mut request.heartbeat_interval, map.next_value()?),
+                "output_buffer_size" => take(&mut request.output_buffer_size, map.next_value()?),
+                "output_buffer_timeout" => {
+                    take(&mut request.output_buffer_timeout, map.next_value()?);
+                }
+                "tls_v1" => take(&mut request.tls_v1, map.next_value()?),
+                "snappy" => take(&mut request.snappy, map.next_value()?),
+                "deflate" => take(&mut request.deflate, map.next_value()?),
+                "deflate_level" => take(&mut request.deflate_level, map.next_value()?),
+                "sample_rate" => take(&mut request.sample_rate, map.next_value()?),
+                "msg_timeout" => take(&mut request.message_timeout, map.next_value()?),
+                "topology_region" => take(&mut request.topology_region, map.next_value()?),
+                "topology_zone" => take(&mut request.topology_zone, map.next_value()?),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(request)
+    }
+}
+
+/// Puts a value in its place; `null` leaves there what a key before has put.
+fn take<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+/// The key as Go compares it: ASCII letters in lower case, and the two letters beyond ASCII that
+/// have one of them as their other case.
+fn folded(key: &str) -> String {
+    key.chars()
+        .map(|character| match character {
+            '\u{17f}' => 's',
+            '\u{212a}' => 'k',
+            _ => character.to_ascii_lowercase(),
+        })
+        .collect()
 }
