@@ -1,6 +1,6 @@
 //! What a request to `GET /stats` leaves away.
 
-use super::{ChannelStats, ClientStats, Stats, TopicStats};
+use super::{ChannelStats, ClientStats, Stats};
 
 /// How a request narrows the body. The default asks for everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,15 +24,15 @@ impl Default for Filter {
 impl Filter {
     /// Leaves away what was not asked for, as NSQ does:
     ///
-    /// - a topic that does not exist makes `topics` null, while a channel that no topic has leaves
-    ///   an empty list;
+    /// - a topic that does not exist makes `topics` and `producers` null, while a channel that no
+    ///   topic has leaves an empty list of topics and all producers;
     /// - without clients, every `clients` and `producers` is null, and the counts stay;
     /// - with a topic, a client's `pub_counts` show only that topic. The client itself stays.
     ///
-    /// Without a filter, `producers` is null instead of empty.
+    /// An empty list of producers becomes null, even when nothing was left away.
     pub fn apply(&self, stats: &mut Stats) {
         if let Some(topic) = &self.topic {
-            self.keep_topic(stats, topic);
+            keep_topic(stats, topic);
         }
         for topic in stats.topics.iter_mut().flatten() {
             if let Some(channel) = &self.channel {
@@ -53,23 +53,26 @@ impl Filter {
         }
         stats.producers.take_if(|producers| producers.is_empty());
     }
+}
 
-    fn keep_topic(&self, stats: &mut Stats, name: &str) {
-        if let Some(topics) = &mut stats.topics {
-            topics.retain(|topic| topic.topic_name == name);
-        }
-        stats.topics.take_if(|topics| topics.is_empty());
-        for client in channels_of(stats).filter_map(|channel| channel.clients.as_mut()).flatten() {
-            keep_publish_count(client, name);
-        }
-        for client in stats.producers.iter_mut().flatten() {
-            keep_publish_count(client, name);
-        }
+fn keep_topic(stats: &mut Stats, name: &str) {
+    if let Some(topics) = &mut stats.topics {
+        topics.retain(|topic| topic.topic_name == name);
+    }
+    if stats.topics.as_ref().is_none_or(Vec::is_empty) {
+        stats.topics = None;
+        stats.producers = None;
+    }
+    for client in channels_of(stats).filter_map(|channel| channel.clients.as_mut()).flatten() {
+        keep_publish_count(client, name);
+    }
+    for client in stats.producers.iter_mut().flatten() {
+        keep_publish_count(client, name);
     }
 }
 
 fn channels_of(stats: &mut Stats) -> impl Iterator<Item = &mut ChannelStats> {
-    stats.topics.iter_mut().flatten().flat_map(|topic: &mut TopicStats| &mut topic.channels)
+    stats.topics.iter_mut().flatten().flat_map(|topic| &mut topic.channels)
 }
 
 fn keep_publish_count(client: &mut ClientStats, topic: &str) {

@@ -14,8 +14,8 @@ use super::{ChannelStats, ClientStats, Percentiles, Stats, TopicStats};
 /// Percentiles cannot be added; of each quantile the greatest value is taken, which the whole does
 /// not exceed.
 ///
-/// Version, start time and memory are those of the first part; the health is the first that is not
-/// `OK`. `topics` is always a list; `producers` is `None` when there are none.
+/// Version, start time and memory are those of the first part. So is the health, unless another part
+/// is the first to say something other than `OK`; a part may leave it empty. `topics` is always a list; `producers` is `None` when there are none.
 pub fn merge(parts: impl IntoIterator<Item = Stats>) -> Stats {
     let mut whole: Option<Stats> = None;
     let mut topics = BTreeMap::new();
@@ -27,7 +27,7 @@ pub fn merge(parts: impl IntoIterator<Item = Stats>) -> Stats {
         producers.extend(part.producers.take().into_iter().flatten());
         match &mut whole {
             None => whole = Some(part),
-            Some(whole) if whole.health == HEALTHY => whole.health = part.health,
+            Some(whole) if is_ill(&part) && !is_ill(whole) => whole.health = part.health,
             Some(_) => {}
         }
     }
@@ -38,8 +38,10 @@ pub fn merge(parts: impl IntoIterator<Item = Stats>) -> Stats {
     }
 }
 
-/// The health of a broker whose last write to disk went well.
-const HEALTHY: &str = "OK";
+/// Whether a part says that something is wrong, rather than nothing or `OK`.
+fn is_ill(part: &Stats) -> bool {
+    !matches!(part.health.as_str(), "" | "OK")
+}
 
 /// A topic while it is added up: its channels stand beside it, by name.
 struct SummedTopic {

@@ -18,6 +18,9 @@ mod info;
 mod merge;
 pub mod text;
 
+#[cfg(test)]
+mod tests;
+
 pub use filter::Filter;
 pub use info::Info;
 pub use merge::merge;
