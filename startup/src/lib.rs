@@ -1,1 +1,20 @@
-//! Placeholder head, replaced with the crate.
+//! How every program here starts: its flags, its log lines, its name and version.
+//!
+//! Knows: the habits of NSQ's programs that users, scripts and client libraries rely on. Does not
+//! know: any runtime, any protocol, or what a program does once it has started.
+//!
+//! | Where do I look for | |
+//! |---|---|
+//! | the syntax of flags, usage text, exit codes | [`flags`] |
+//! | `1h2m3s`, read and written | [`duration`] |
+//! | log lines and their level | [`log`] |
+//! | what `--version` prints | [`version`] |
+//! | the name of this machine | [`hostname`] |
+//! | the node id when none is given | [`node_id`] |
+
+pub mod duration;
+pub mod flags;
+pub mod hostname;
+pub mod log;
+pub mod node_id;
+pub mod version;
