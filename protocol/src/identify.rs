@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
+use crate::json::to_go_json;
 use crate::limits::{
     HEARTBEAT_INTERVAL_MIN, Limits, MESSAGE_TIMEOUT_MIN, OUTPUT_BUFFER_BYTES_MIN, SAMPLE_RATE_MAX,
 };
@@ -53,7 +54,8 @@ impl IdentifyRequest {
     /// The request that a body spells, by the rules of Go's decoder, which NSQ uses: keys in any
     /// case, unknown ones skipped, `null` the same as no value, the last of two values taken, types
     /// as they are with no conversion, `null` in place of the object, and bytes that are not UTF-8
-    /// replaced inside strings. Half a surrogate pair, which Go replaces too, is refused here.
+    /// replaced inside strings. Two things Go takes are refused here: half a surrogate pair in a
+    /// string, and the integer `-0`.
     ///
     /// # Errors
     /// The refusal for a body that cannot be decoded.
@@ -294,7 +296,7 @@ fn answer_body(
         topology_region: &offer.topology_region,
         topology_zone: &offer.topology_zone,
     };
-    serde_json::to_vec(&body).expect("numbers, flags and text are always JSON")
+    to_go_json(&body).into_bytes()
 }
 
 /// So many whole milliseconds.
