@@ -269,7 +269,7 @@ impl Said {
     }
 
     fn heard(command: &Command<'_>) -> Self {
-        let milliseconds = |delay: Duration| u64::try_from(delay.as_millis()).unwrap();
+        let milliseconds = |delay: Duration| u64::try_from(delay.as_millis()).expect("small");
         match *command {
             Command::Identify(body) => Self::Identify(body.to_vec()),
             Command::Auth(secret) => Self::Auth(secret.to_vec()),
