@@ -41,8 +41,8 @@ pub(crate) fn render(report: &Report, clock: &str) -> String {
     push(&mut out, format_args!("{}  {brokers} broker{plural}  {clock}", report.topic));
     match report.exists {
         Some(true) => render_rows(&mut out, report),
-        Some(false) => push(&mut out, format_args!("the topic does not exist yet; watching")),
-        None => push(&mut out, format_args!("no broker answers; watching")),
+        Some(false) => push(&mut out, format_args!("the topic does not exist yet")),
+        None => push(&mut out, format_args!("no broker answers")),
     }
     for failure in &report.failed {
         push(&mut out, format_args!("! {} does not answer: {}", failure.address, failure.error));
@@ -64,7 +64,7 @@ fn render_rows(out: &mut String, report: &Report) {
         render_row(out, &format!("  {name}"), channel_figures(channel));
     }
     if let Some(channel) = &report.missing_channel {
-        push(out, format_args!("the channel {channel} does not exist yet; watching"));
+        push(out, format_args!("the channel {channel} does not exist yet"));
     }
 }
 
@@ -216,7 +216,7 @@ test                   0      -      -      -      -       10      -      -    -
   archive             12      3      4      5      6    1.23G   1234    0.2    2
   a.rather.long.name#ephemeral (paused)
                       12      3      4      5      6    1.23G   1234    0.2    2
-the channel other does not exist yet; watching
+the channel other does not exist yet
 ! 10.0.0.2:4151 does not answer: Connection refused (os error 111)
 ";
         let table = render(&report, "16:10:13");
@@ -227,10 +227,10 @@ the channel other does not exist yet; watching
     #[test]
     fn a_topic_that_is_not_there_is_said_to_be_watched() {
         let missing = Report { exists: Some(false), ..report() };
-        let expected = "test  1 broker  1:00\nthe topic does not exist yet; watching\n";
+        let expected = "test  1 broker  1:00\nthe topic does not exist yet\n";
         assert_eq!(render(&missing, "1:00"), expected);
         let silent = Report { exists: None, brokers: Vec::new(), ..report() };
-        let expected = "test  0 brokers  1:00\nno broker answers; watching\n";
+        let expected = "test  0 brokers  1:00\nno broker answers\n";
         assert_eq!(render(&silent, "1:00"), expected);
     }
 

@@ -22,6 +22,8 @@ use crate::terminal::{Ending, Interrupt, Output, note};
 
 /// How often nsqlookupd is asked for brokers.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(15);
+/// How often it is asked while a topic has no broker.
+const IMPATIENT_LOOKUP_INTERVAL: Duration = Duration::from_secs(2);
 /// How long to wait at the end for the brokers to have read the last FINs.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(3);
 /// After how many failures in a row a broker is given up that nsqlookupd told of. If it still tells
@@ -180,13 +182,17 @@ impl Tail {
         if !lookups.is_empty() {
             tokio::spawn(async move {
                 loop {
+                    let mut pause = LOOKUP_INTERVAL;
                     for &topic in &topics {
                         let discovery = http.discover(&lookups, topic).await;
+                        if discovery.brokers.is_empty() {
+                            pause = IMPATIENT_LOOKUP_INTERVAL;
+                        }
                         if sender.send((topic, discovery)).await.is_err() {
                             return;
                         }
                     }
-                    sleep(LOOKUP_INTERVAL).await;
+                    sleep(pause).await;
                 }
             });
         }
