@@ -1,4 +1,4 @@
-//! A running `nsqlookupd` on ports of its own.
+//! A running `nsqlookupd` on ports of its own. Knows its flags and the log lines that name the ports.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -16,6 +16,7 @@ pub struct LookupServer {
     pub tcp: SocketAddr,
     /// Where clients ask.
     pub http: SocketAddr,
+    maker: Maker,
 }
 
 impl LookupServer {
@@ -26,22 +27,33 @@ impl LookupServer {
     }
 
     /// A directory of either maker.
-    ///
-    /// # Panics
-    /// When it does not start to listen soon.
     #[must_use]
     pub fn of(maker: Maker) -> Self {
+        Self::at(maker, ["127.0.0.1:0", "127.0.0.1:0"])
+    }
+
+    /// Ends the directory with SIGTERM and starts it again, empty, at the same addresses.
+    ///
+    /// # Panics
+    /// When it does not end with status 0, or does not start.
+    pub fn restart(&mut self) {
+        let status = self.process.terminate();
+        assert_eq!(status.code(), Some(0), "{}", self.process.log());
+        *self = Self::at(self.maker, [&self.tcp.to_string(), &self.http.to_string()]);
+    }
+
+    fn at(maker: Maker, [tcp, http]: [&str; 2]) -> Self {
         let mut process = Process::start(
             Command::new(maker.program("nsqlookupd"))
-                .arg("--tcp-address=127.0.0.1:0")
-                .arg("--http-address=127.0.0.1:0")
+                .arg(format!("--tcp-address={tcp}"))
+                .arg(format!("--http-address={http}"))
                 .arg("--broadcast-address=127.0.0.1"),
         );
         let tcp = process.logged("TCP: listening on ");
         let http = process.logged("HTTP: listening on ");
         let address = |text: &str| text.trim().parse().expect("the log names an address");
         let (tcp, http) = (address(&tcp), address(&http));
-        Self { process, tcp, http }
+        Self { process, tcp, http, maker }
     }
 
     /// The flag by which a broker finds this directory.
