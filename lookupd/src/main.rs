@@ -11,11 +11,13 @@ mod registry;
 mod server;
 mod tcp;
 
+use std::error::Error;
 use std::io::{self, Write};
 use std::rc::Rc;
 
 use protocol::discovery::LookupdIdentity;
-use startup::{flags, hostname, log, version};
+use startup::flags::Given;
+use startup::{config_file, flags, hostname, log, version};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
@@ -32,19 +34,17 @@ const PROGRAM: &str = "nsqlookupd";
 const FATAL_PREFIX: &str = "[nsqlookupd] ";
 
 fn main() {
-    let (flags, _given) = flags::parse::<Flags>();
+    let (mut flags, given) = flags::parse::<Flags>();
     if flags.version {
         // A reader that has gone away needs no version.
         drop(writeln!(io::stdout(), "{}", version::line(PROGRAM)));
         return;
     }
     if !flags.config.is_empty() {
-        let text = format!(
-            "failed to load config file {} - config files are not supported yet, give the options \
-             as flags",
-            flags.config
-        );
-        log::fatal(FATAL_PREFIX, &text);
+        flags = load(&flags.config, &given).unwrap_or_else(|error| {
+            let file = &flags.config;
+            log::fatal(FATAL_PREFIX, &format!("failed to load config file {file} - {error}"))
+        });
     }
     log::start(&flags.log_prefix, flags.log_level);
     info!("{}", version::line(PROGRAM));
@@ -57,6 +57,13 @@ fn main() {
     if let Err(error) = tasks.block_on(&runtime, run(flags)) {
         log::fatal(FATAL_PREFIX, &format!("failed to instantiate {PROGRAM} - {error}"));
     }
+}
+
+/// The flags once more, with the config file behind the command line.
+fn load(file: &str, given: &Given) -> Result<Flags, Box<dyn Error>> {
+    #[expect(clippy::disallowed_methods, reason = "nothing runs yet that this could stop")]
+    let text = std::fs::read(file).map(String::from_utf8)??;
+    Ok(config_file::parse(&text, std::env::args_os().skip(1), given)?)
 }
 
 /// Serves until a signal asks to stop.

@@ -1,9 +1,12 @@
 //! How the program starts, ends, and says so.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(clippy::disallowed_methods, reason = "a test may block")]
 
 mod support;
 
+use std::fs::File;
+use std::io::Write;
 use std::net::SocketAddr;
 
 use rustix::process::Signal;
@@ -55,9 +58,23 @@ fn an_address_in_use_is_fatal() {
 }
 
 #[test]
-fn a_config_file_is_refused_with_a_reason() {
-    let (code, _, log) = run(&["--config=/etc/nsqlookupd.cfg"]);
-    assert!(code == 1 && log.contains("FATAL: failed to load config file /etc/nsqlookupd.cfg - "));
+fn a_config_file_stands_behind_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nsqlookupd.cfg");
+    let text = "tcp_address = \"192.0.2.1:1\"\nhttp_address = \"127.0.0.1:0\"\n\
+                broadcast_address = \"unused\"\ninactive_producer_timeout = 0\n";
+    File::create(&file).unwrap().write_all(text.as_bytes()).unwrap();
+    let flag = format!("--config={}", file.display());
+    let lookupd = Lookupd::start_with(&["--tcp-address=127.0.0.1:0", &flag]);
+    assert!(lookupd.http.ip().is_loopback());
+    let _producer = lookupd.connect_producer("ann");
+    assert_eq!(lookupd.ask("GET", "/nodes").1, r#"{"producers":[]}"#, "inactive at once");
+}
+
+#[test]
+fn a_config_file_that_cannot_be_used_is_fatal() {
+    let (code, _, log) = run(&["--config=/does/not/exist"]);
+    assert!(code == 1 && log.contains("FATAL: failed to load config file /does/not/exist - "));
 }
 
 #[test]
