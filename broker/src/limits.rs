@@ -1,0 +1,53 @@
+//! Every bound of the broker that no flag sets, with its reason.
+
+/// Bytes one read of a socket takes at most; one buffer per core, not per connection.
+///
+/// Holds two MPUBs of 200 messages of 200 bytes with room to spare, and stays in the processor's
+/// second-level cache.
+pub const READ_BYTES_MAX: usize = 128 << 10;
+
+/// Requests one core may have on their way to another before its senders wait, in batches.
+pub const MAILBOX_BATCHES_MAX: usize = 128;
+
+/// Bytes of publishes a core gathers for another before it stops reading the sockets they come from.
+pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
+
+/// How long a changed topic waits for its checkpoint: what was finished in this time can come again
+/// after a crash.
+pub const CHECKPOINT_MILLISECONDS: u64 = 500;
+
+/// How long a refused client may take to close its end.
+pub const LINGER_MILLISECONDS: u64 = 1_000;
+
+// --- the log ---
+
+/// An open block larger than this is written at once. At a gigabyte per second a write of this
+/// size holds the core for a millisecond.
+pub const BLOCK_BYTES_TARGET: usize = 1 << 20;
+
+/// A topic's first page of memory: small, so that thousands of quiet topics cost little.
+pub const PAGE_BYTES_MIN: usize = 4 << 10;
+
+/// A busy topic's page: several blocks share one allocation, and it stays in the core's cache.
+pub const PAGE_BYTES_MAX: usize = 256 << 10;
+
+/// What is read at once from disk: a reader far behind moves at the disk's speed, and one old
+/// message does not fetch much that nobody wants.
+pub const READ_BYTES: usize = 256 << 10;
+
+/// The distance of the places in a segment that are remembered. A read starts at most this much
+/// (and a block) too early, and a full segment costs about a thousand entries of memory.
+pub const INDEX_SPACING_BYTES: u64 = 64 << 10;
+
+/// A segment larger than this is followed by a new one.
+pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+
+/// Every so many messages of a block their place is remembered, so that one message in a large
+/// block is found in so many steps at most, for an eighth of a byte each.
+pub const MARK_SPACING_MESSAGES: u32 = 32;
+
+const _: () = {
+    assert!(PAGE_BYTES_MIN <= PAGE_BYTES_MAX);
+    assert!(INDEX_SPACING_BYTES <= READ_BYTES as u64, "a read reaches the place it is made for");
+    assert!(BLOCK_BYTES_TARGET as u64 <= SEGMENT_BYTES_MAX, "a segment holds several blocks");
+};
