@@ -65,6 +65,34 @@ impl Peers {
             .filter(|identity| !identity.broadcast_address.is_empty())
             .map(|identity| (identity.broadcast_address.as_str(), identity.http_port))
     }
+
+    /// Removes all that are not at these addresses.
+    fn remove_others(&mut self, addresses: &[String]) {
+        self.by_key.retain(|_, peer| {
+            let stays = addresses.contains(&peer.address);
+            if !stays {
+                tracing::info!("LOOKUP({}): removing peer", peer.address);
+                // Its task finds itself without a place, and ends.
+                peer.changed.wake();
+            }
+            stays
+        });
+    }
+
+    /// Makes a place for the one at this address, unless it has one.
+    fn add(&mut self, address: &str) -> Option<(PeerKey, Rc<Signal>)> {
+        if self.addresses().any(|known| known == address) {
+            return None;
+        }
+        let changed = Rc::new(Signal::default());
+        let key = self.by_key.insert(Peer {
+            address: address.to_owned(),
+            registration: Registration::default(),
+            identity: None,
+            changed: changed.clone(),
+        });
+        Some((key, changed))
+    }
 }
 
 /// Starts telling the nsqlookupds that the broker was started with.
@@ -75,31 +103,15 @@ pub fn start(shard: &Rc<Shard>) {
 
 /// Tells exactly these from now on: new ones are connected to, the others left.
 pub fn set_addresses(shard: &Rc<Shard>, addresses: &[String]) {
-    let mut state = shard.state.borrow_mut();
-    let peers = &mut state.lookup.by_key;
-    peers.retain(|_, peer| {
-        let stays = addresses.contains(&peer.address);
-        if !stays {
-            tracing::info!("LOOKUP({}): removing peer", peer.address);
-            // Its task finds itself without a place, and ends.
-            peer.changed.wake();
-        }
-        stays
-    });
+    shard.state.borrow_mut().lookup.remove_others(addresses);
     for address in addresses {
-        if peers.values().any(|peer| peer.address == *address) {
-            continue;
+        let added = shard.state.borrow_mut().lookup.add(address);
+        if let Some((key, changed)) = added {
+            tracing::info!("LOOKUP({address}): adding peer");
+            // Runs at once, up to its first wait: the state must not be borrowed here.
+            let task = peer::tell(shard.clone(), key, address.clone(), changed);
+            glommio::spawn_local(task).detach();
         }
-        tracing::info!("LOOKUP({address}): adding peer");
-        let changed = Rc::new(Signal::default());
-        let key = peers.insert(Peer {
-            address: address.clone(),
-            registration: Registration::default(),
-            identity: None,
-            changed: changed.clone(),
-        });
-        let shard = shard.clone();
-        glommio::spawn_local(peer::tell(shard, key, address.clone(), changed)).detach();
     }
 }
 
