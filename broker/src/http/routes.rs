@@ -63,3 +63,36 @@ pub(super) const ROUTES: Table<Route> = Table::new(&[
     (Post, "/channel/pause", Route::Channel(Verb::Pause)),
     (Post, "/channel/unpause", Route::Channel(Verb::Unpause)),
 ]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::http::request::parse_head;
+    use protocol::http::route::Routed;
+
+    #[test]
+    fn a_path_names_its_route_and_all_but_publishes_are_logged() {
+        for (request, route, is_logged) in [
+            ("GET /ping", Route::Ping, true),
+            ("GET /info", Route::Info, true),
+            ("GET /stats", Route::Stats, true),
+            ("POST /pub", Route::Publish, false),
+            ("POST /mpub", Route::PublishMany, false),
+            ("POST /topic/create", Route::Topic(Verb::Create), true),
+            ("POST /topic/delete", Route::Topic(Verb::Delete), true),
+            ("POST /topic/empty", Route::Topic(Verb::Empty), true),
+            ("POST /topic/pause", Route::Topic(Verb::Pause), true),
+            ("POST /topic/unpause", Route::Topic(Verb::Unpause), true),
+            ("POST /channel/create", Route::Channel(Verb::Create), true),
+            ("POST /channel/delete", Route::Channel(Verb::Delete), true),
+            ("POST /channel/empty", Route::Channel(Verb::Empty), true),
+            ("POST /channel/pause", Route::Channel(Verb::Pause), true),
+            ("POST /channel/unpause", Route::Channel(Verb::Unpause), true),
+        ] {
+            let head = format!("{request}?topic=t HTTP/1.1\r\nHost: x\r\n\r\n");
+            let (head, _) = parse_head(head.as_bytes()).unwrap().unwrap();
+            assert_eq!(ROUTES.route(&head), Routed::Found(route, None), "{request}");
+            assert_eq!(route.is_logged(), is_logged, "{request}");
+        }
+    }
+}

@@ -28,9 +28,11 @@ pub(super) async fn stats(incoming: &mut Incoming<'_>) -> Result<Response, Refus
         return Ok(Response::json(to_go_json(&stats)));
     }
     let now = shard.clock.now();
+    // The library keeps the zone, and looks at its small file again only every few minutes.
+    let zone = TimeZone::system();
     let heading = Heading {
         version_line: &startup::version::line("nsqd"),
-        start_time: &rfc3339(shard.config.started_at, &TimeZone::system()),
+        start_time: &rfc3339(shard.config.started_at, &zone),
         uptime: now.tick.since(crate::clock::Tick(0)),
         now: now.wall.0 / 1_000_000_000,
     };

@@ -90,16 +90,9 @@ impl Pauses {
 /// What went wrong, at what.
 #[derive(Debug)]
 struct Failure {
-    /// A command's words, or what comes before the first one.
+    /// A command's words, or what is done beside commands.
     doing: String,
     error: io::Error,
-}
-
-impl Failure {
-    fn at(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        let doing = doing.into();
-        |error| Self { doing, error }
-    }
 }
 
 /// One connection to an nsqlookupd.
@@ -125,7 +118,7 @@ impl Conversation<'_> {
     /// Connects and tells. `Ok` when the peer is not wanted any more.
     async fn hold(&mut self) -> Result<(), Failure> {
         tracing::info!("LOOKUP connecting to {}", self.address);
-        let mut stream = connect(self.address).await.map_err(Failure::at("connecting"))?;
+        let mut stream = connect(self.address).await.map_err(at("connecting"))?;
         self.introduce(&mut stream).await?;
         let mut next_ping = self.now().plus(PING_INTERVAL);
         loop {
@@ -138,11 +131,11 @@ impl Conversation<'_> {
             if !is_wanted(self.shard, self.key) {
                 return Ok(());
             }
-            let commands = self.take().ok_or_else(too_far_behind)?;
+            let commands = self.take().ok_or_else(|| at("REGISTER")(too_far_behind()))?;
             if commands.is_empty() {
                 match self.wait(&mut stream, next_ping).await {
                     Woken::Changed | Woken::Due => {}
-                    Woken::Closed(error) => return Err(Failure::at("waiting")(error)),
+                    Woken::Closed(error) => return Err(at("waiting")(error)),
                 }
             } else {
                 for command in &commands {
@@ -155,13 +148,13 @@ impl Conversation<'_> {
 
     /// Says who we are, learns who it is, and prepares to tell everything.
     async fn introduce(&self, stream: &mut TcpStream) -> Result<(), Failure> {
-        let failed = || Failure::at("IDENTIFY");
-        in_time(stream.write_all(&MAGIC)).await.map_err(failed())?;
+        let failed = at("IDENTIFY");
+        in_time(stream.write_all(&MAGIC)).await.map_err(failed)?;
         let identify = Command::Identify(identity(&self.shard.config));
-        send(stream, std::slice::from_ref(&identify)).await.map_err(failed())?;
-        let answer = Answers::default().next(stream).await.map_err(failed())?;
+        send(stream, std::slice::from_ref(&identify)).await.map_err(failed)?;
+        let answer = Answers::default().next(stream).await.map_err(failed)?;
         let Ok(theirs) = serde_json::from_slice::<LookupdIdentity>(&answer) else {
-            return Err(failed()(unexpected(&answer)));
+            return Err(failed(unexpected(&answer)));
         };
         tracing::info!(
             "LOOKUPD({}): peer info {{TCPPort:{} HTTPPort:{} Version:{} BroadcastAddress:{}}}",
@@ -214,8 +207,12 @@ impl Conversation<'_> {
     }
 }
 
-fn too_far_behind() -> Failure {
-    Failure::at("REGISTER")(io::Error::other("too many changes wait to be told"))
+fn at(doing: &'static str) -> impl Fn(io::Error) -> Failure + Copy {
+    move |error| Failure { doing: doing.to_owned(), error }
+}
+
+fn too_far_behind() -> io::Error {
+    io::Error::other("too many changes wait to be told")
 }
 
 fn unexpected(answer: &[u8]) -> io::Error {
@@ -261,17 +258,16 @@ async fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
     glommio::executor().spawn_blocking(move || Ok(address.to_socket_addrs()?.collect())).await
 }
 
-/// Sends commands and waits for all their answers.
+/// Sends commands, at least one, and waits for all their answers.
 async fn ask_all(stream: &mut TcpStream, commands: &[Command]) -> Result<(), Failure> {
-    let at = |command: &Command| Failure::at(words(command));
-    let Some(first) = commands.first() else { return Ok(()) };
-    send(stream, commands).await.map_err(at(first))?;
+    let failed = |at: usize, error| Failure { doing: words(&commands[at]), error };
+    send(stream, commands).await.map_err(|error| failed(0, error))?;
     let mut answers = Answers::default();
-    for command in commands {
-        let answer = answers.next(stream).await.map_err(at(command))?;
+    for at in 0..commands.len() {
+        let answer = answers.next(stream).await.map_err(|error| failed(at, error))?;
         if answer != discovery::OK {
             // It is an error, and nsqlookupd closes behind each.
-            return Err(at(command)(unexpected(&answer)));
+            return Err(failed(at, unexpected(&answer)));
         }
     }
     Ok(())
