@@ -89,6 +89,9 @@ fn round(plan: &Plan, program: &Path, flags: &[String]) -> Round {
         broker.settle("batches");
         work
     });
+    // As much again, so that the reader does not run dry where it is faster than the writer.
+    drivers::write(&plan.tools, broker.tcp, "batches", 200, plan.time);
+    broker.settle("batches");
     let (read, read_cost) =
         cost(&broker, || drivers::read(&plan.tools, broker.tcp, "batches", 2500, plan.time));
     // A reader that ran dry would have measured its waiting.

@@ -18,6 +18,9 @@ pub(crate) const READY: u32 = 100;
 
 const BODY_BYTES: usize = 200;
 
+/// Longer than the reader waits for a frame, so that nothing measured is cut to fit.
+const GREATEST_US: u64 = 600_000_000;
+
 /// Runs publisher and consumer for a time; the histogram is in microseconds.
 pub(crate) fn measure(broker: SocketAddr, topic: &str, time: Duration) -> Histogram<u64> {
     let begin = Instant::now() + Duration::from_millis(500);
@@ -64,7 +67,8 @@ fn publish(mut stream: TcpStream, topic: &str, begin: Instant, count: u32) {
 fn receive(stream: TcpStream, begin: Instant, count: u32) -> Histogram<u64> {
     let mut answers = stream.try_clone().expect("a socket can be shared");
     let mut frames = BufReader::new(stream);
-    let mut histogram = Histogram::new(3).expect("three digits are allowed");
+    let mut histogram =
+        Histogram::new_with_bounds(1, GREATEST_US, 3).expect("the bounds are in order");
     let mut received = 0;
     while received < count {
         let mut head = [0; 8];
@@ -80,7 +84,8 @@ fn receive(stream: TcpStream, begin: Instant, count: u32) -> Histogram<u64> {
         let now = Instant::now();
         let due = u64::from_be_bytes(data[26..34].try_into().expect("eight bytes"));
         let taken = now.saturating_duration_since(begin + Duration::from_nanos(due));
-        histogram.saturating_record(u64::try_from(taken.as_micros()).expect("an hour fits"));
+        let microseconds = u64::try_from(taken.as_micros()).expect("an hour fits");
+        histogram.record(microseconds).expect("it is within the bounds");
         let finish = [b"FIN ", &data[10..26], b"\n"].concat();
         answers.write_all(&finish).expect("the broker reads");
         received += 1;

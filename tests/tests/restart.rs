@@ -52,6 +52,13 @@ fn again(broker: &mut Broker, end: End) {
     }
 }
 
+/// Deliveries and REQ are not answered, so they are written down within a second, not at once.
+fn let_what_is_not_answered_be_written(end: End) {
+    if matches!(end, End::Killed) {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
 fn acknowledged_messages_are_kept_over(end: End) {
     let mut broker = Broker::start();
     broker.order("/topic/create?topic=t");
@@ -186,6 +193,7 @@ fn in_flight_comes_again_with_one_more_attempt_after(end: End) {
     client.ready(2);
     let first = client.messages(2);
     broker.count_becomes("t", "c", "in_flight_count", 2);
+    let_what_is_not_answered_be_written(end);
     again(&mut broker, end);
     let second = drain(&broker, "t", "c", 2);
     assert_eq!(texts(&second), ["a", "b"]);
@@ -221,6 +229,7 @@ fn deferred_messages_keep_their_due_time_over(end: End) {
     let message = client.message();
     client.requeue(&message, 4000);
     broker.count_becomes("t", "c", "deferred_count", 2);
+    let_what_is_not_answered_be_written(end);
     again(&mut broker, end);
     let mut client = broker.subscribed("t", "c");
     client.ready(10);
