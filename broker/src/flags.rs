@@ -19,6 +19,9 @@ pub struct Flags {
     /// print version string
     #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
     pub version: bool,
+    /// path to config file
+    #[arg(long, default_value = "")]
+    pub config: String,
     /// set log verbosity: debug, info, warn, error, or fatal
     #[arg(long, default_value = "info")]
     pub log_level: LogLevel,
@@ -40,8 +43,8 @@ pub struct Flags {
     pub spin: Duration,
 
     /// unique part for message IDs, (int) in range [0,1024) (default is hash of hostname)
-    #[arg(long, value_parser = flags::integer::<i64>)]
-    pub node_id: Option<i64>,
+    #[arg(long = "node-id", value_parser = flags::integer::<i64>)]
+    pub id: Option<i64>,
     /// <addr>:<port> to listen on for TCP clients
     #[arg(long, default_value = "0.0.0.0:4150")]
     pub tcp_address: String,
@@ -58,12 +61,12 @@ pub struct Flags {
     #[arg(long, value_parser = flags::integer::<u16>, default_value = "0")]
     pub broadcast_http_port: u16,
     /// lookupd TCP address (may be given multiple times)
-    #[arg(long)]
-    pub lookupd_tcp_address: Vec<String>,
+    #[arg(long = "lookupd-tcp-address")]
+    pub nsqlookupd_tcp_addresses: Vec<String>,
 
     /// path to store disk-backed messages
     #[arg(long, default_value = "")]
-    pub data_path: PathBuf,
+    pub data_path: String,
     /// messages that may wait in an ephemeral topic or channel
     #[arg(long, value_parser = flags::integer::<i64>, default_value = "10000")]
     pub mem_queue_size: i64,
@@ -121,7 +124,7 @@ impl Flags {
             0 => u16::try_from(processors.max(1)).unwrap_or(u16::MAX),
             shards => shards,
         };
-        let node_id = match self.node_id {
+        let node_id = match self.id {
             None => node_id::default_node_id(&hostname),
             Some(id) => u16::try_from(id)
                 .ok()
@@ -148,10 +151,9 @@ impl Flags {
             ..Limits::default()
         };
         Ok(Config {
-            data_path: if self.data_path.as_os_str().is_empty() {
-                PathBuf::from(".")
-            } else {
-                self.data_path
+            data_path: match self.data_path.as_str() {
+                "" => PathBuf::from("."),
+                path => PathBuf::from(path),
             },
             shards,
             node_id,
@@ -185,7 +187,7 @@ impl Flags {
                 "" => None,
                 text => Some(address(text, "--http-address")?),
             },
-            lookupd_addresses: self.lookupd_tcp_address,
+            lookupd_addresses: self.nsqlookupd_tcp_addresses,
             started_at,
             spin: self.spin,
         })

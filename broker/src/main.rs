@@ -11,13 +11,19 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 fn main() {
-    let (flags, _) = startup::flags::parse::<Flags>();
+    let (mut flags, given) = startup::flags::parse::<Flags>();
     if flags.version {
         #[expect(clippy::print_stdout, reason = "this is what was asked for")]
         {
             println!("{}", startup::version::line("nsqd"));
         }
         return;
+    }
+    if !flags.config.is_empty() {
+        flags = load_settings(&flags.config, &given).unwrap_or_else(|reason| {
+            let reason = format!("failed to load config file {} - {reason}", flags.config);
+            startup::log::fatal(&flags.log_prefix, &reason)
+        });
     }
     let prefix = flags.log_prefix.clone();
     startup::log::start(&prefix, flags.log_level);
@@ -27,6 +33,15 @@ fn main() {
     tracing::info!("NSQ: bye");
 }
 
+/// The flags once more, with the file behind the command line.
+#[expect(clippy::disallowed_methods, reason = "before any core serves")]
+fn load_settings(path: &str, given: &startup::flags::Given) -> Result<Flags, String> {
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_string())?;
+    startup::config_file::parse(&text, std::env::args_os().skip(1), given)
+        .map_err(|error| error.to_string())
+}
+
 fn start(flags: Flags) -> Result<(), String> {
     let clock = Clock::start();
     let started_at = clock.now().wall.0 / 1_000_000_000;
@@ -34,6 +49,8 @@ fn start(flags: Flags) -> Result<(), String> {
     let instantiate = |reason: String| format!("failed to instantiate nsqd - {reason}");
     let mut config = flags.into_config(processors.len(), started_at).map_err(instantiate)?;
 
+    // Before anybody can know that the broker is there, and tell it to stop.
+    let stop = stop_signals().map_err(|error| format!("failed to listen for signals - {error}"))?;
     tracing::info!("{}", startup::version::line("nsqd"));
     tracing::info!("ID: {}", config.node_id);
     let lock = preflight::lock_data_path(&config.data_path).map_err(instantiate)?;
@@ -44,7 +61,6 @@ fn start(flags: Flags) -> Result<(), String> {
         config.tcp_address = address;
     }
     config.http_address = announce("HTTP", doors.http.as_ref());
-    let stop = stop_signals().map_err(|error| format!("failed to listen for signals - {error}"))?;
 
     shard::run(Start { config, doors, catalogue, stop }, processors, clock)?;
     drop(lock);

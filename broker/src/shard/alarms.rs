@@ -24,12 +24,20 @@ pub enum Alarm {
 #[derive(Debug, Default)]
 pub struct Alarms {
     by_time: BinaryHeap<Reverse<(Tick, Alarm)>>,
+    /// The first alarm is not the one that the timer was told of.
+    first_changed: bool,
 }
 
 impl Alarms {
     /// Rings `alarm` at `at`.
     pub fn set(&mut self, at: Tick, alarm: Alarm) {
+        self.first_changed |= self.next().is_none_or(|next| at < next);
         self.by_time.push(Reverse((at, alarm)));
+    }
+
+    /// Whether an alarm was set that rings before all others, since this was asked last.
+    pub fn take_first_changed(&mut self) -> bool {
+        std::mem::take(&mut self.first_changed)
     }
 
     /// When the next one rings.
@@ -56,5 +64,15 @@ mod tests {
         assert_eq!(alarms.take_due(Tick(20)), Some(Alarm::Topic(TopicKey::default())));
         assert_eq!(alarms.take_due(Tick(20)), Some(Alarm::Checkpoint));
         assert_eq!(alarms.next(), None);
+    }
+
+    #[test]
+    fn only_an_alarm_before_all_others_changes_the_first() {
+        let mut alarms = Alarms::default();
+        let mut set = |at| {
+            alarms.set(Tick(at), Alarm::Checkpoint);
+            alarms.take_first_changed()
+        };
+        assert_eq!([20, 30, 10, 10].map(&mut set), [true, false, true, false]);
     }
 }

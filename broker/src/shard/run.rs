@@ -152,14 +152,12 @@ async fn end_turns(shard: Rc<Shard>) {
     loop {
         shard.turn.wait().await;
         let now = shard.clock.now();
-        let next_alarm = {
+        let first_changed = {
             let mut state = shard.state.borrow_mut();
-            let before = state.alarms.next();
             state.end_turn(now);
-            let after = state.alarms.next();
-            (before != after).then_some(after)
+            state.alarms.take_first_changed()
         };
-        if next_alarm.is_some() {
+        if first_changed {
             shard.alarms_changed.wake();
         }
         shard.start_jobs();
