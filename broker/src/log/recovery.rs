@@ -1,0 +1,300 @@
+//! Finds out what a topic's segments hold, when the broker starts.
+//!
+//! Sans I/O, like the log itself:
+//!
+//! 1. [`SegmentFile::inspect`] every file of the folder by its name and first bytes; what is no
+//!    segment is set aside.
+//! 2. [`Recovery::new`], then [`Recovery::feed`] what [`Recovery::next_read`] asks for, until it asks
+//!    for nothing. The last segment is read whole, because its end may be torn; of the others only
+//!    those with messages that the checkpoint does not know. The rest is read when somebody wants it.
+//! 3. [`Recovery::finish`], and [`super::Log::recover`] from what it found.
+//!
+//! A torn end is what a crash leaves: it is cut, and said how long it was. Damage before the end is
+//! skipped from block to block, counted and reported; what it held is never delivered. Nothing on
+//! disk keeps the broker from starting.
+
+#![warn(clippy::indexing_slicing)]
+
+use super::index::{Entry, Index};
+use super::reading::{Damage, ReadPlan};
+use super::scan::{Scanner, Step};
+use super::segment::{BLOCKS_START, HeaderError, SegmentHeader, SegmentName};
+use crate::message::{Sequence, Timestamp};
+use std::fmt;
+use std::ops::Range;
+
+/// A file that can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentFile {
+    /// Its name.
+    pub name: SegmentName,
+    /// The base of the message ids in it.
+    pub base: u64,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+/// Why a file is not used. It should be kept under another name, except when it is empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetAside {
+    /// It is not named like a segment.
+    Name,
+    /// It does not start like one.
+    Header(HeaderError),
+    /// It was renamed: its header has this name.
+    Renamed(SegmentName),
+    /// It belongs to another topic, or to an earlier one of this name.
+    OtherTopic,
+}
+
+impl fmt::Display for SetAside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name => f.write_str("the file is not named like a segment"),
+            Self::Header(error) => error.fmt(f),
+            Self::Renamed(name) => write!(f, "the file was once {name}"),
+            Self::OtherTopic => f.write_str("the segment belongs to another topic"),
+        }
+    }
+}
+
+impl std::error::Error for SetAside {}
+
+impl SegmentFile {
+    /// Looks at a file of `bytes` bytes by its name and its first bytes, of which
+    /// [`super::SEGMENT_HEADER_BYTES`] are enough.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn inspect(file_name: &str, bytes: u64, head: &[u8]) -> Result<Self, SetAside> {
+        let name = SegmentName::parse(file_name).ok_or(SetAside::Name)?;
+        let header = SegmentHeader::decode(head).map_err(SetAside::Header)?;
+        if header.first != name.first() {
+            return Err(SetAside::Renamed(SegmentName(header.first)));
+        }
+        Ok(Self { name, base: header.base, bytes })
+    }
+}
+
+/// One segment as the log will know it.
+#[derive(Clone, Debug)]
+pub struct RecoveredSegment {
+    pub(super) name: SegmentName,
+    /// Where it ends, a torn end left out.
+    pub(super) bytes: u64,
+    /// One past its last message.
+    pub(super) end: Sequence,
+    /// Whether all of it could be read, so that blocks may be added.
+    pub(super) is_whole: bool,
+    pub(super) index: Index,
+    pub(super) missing: Vec<Range<Sequence>>,
+}
+
+/// The end of the last segment, which is to be cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The file.
+    pub segment: SegmentName,
+    /// How long it is to be, in bytes.
+    pub at: u64,
+    /// How many bytes go, not counting zeros that were only reserved.
+    pub bytes: u64,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// For [`super::Log::recover`], oldest first.
+    pub segments: Vec<RecoveredSegment>,
+    /// The base of the topic's message ids; `None` when there is no segment.
+    pub base: Option<u64>,
+    /// Deferred messages that the checkpoint may not know, in order: those of the segments that
+    /// were read. Some may be older than the checkpoint.
+    pub deferred: Vec<(Sequence, Timestamp)>,
+    /// What to cut off the last segment, so that it ends with a block.
+    pub cut: Option<Cut>,
+    /// Damage in what was read.
+    pub damage: Vec<Damage>,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct Recovery {
+    base: u64,
+    /// Segments not finished yet, oldest first.
+    files: std::vec::IntoIter<SegmentFile>,
+    scan_from: Sequence,
+    scan: Option<Scan>,
+    recovered: Recovered,
+}
+
+#[derive(Debug)]
+struct Scan {
+    segment: RecoveredSegment,
+    scanner: Scanner,
+    is_last: bool,
+    /// Whether the disk refused to read some of it.
+    is_partly_unreadable: bool,
+}
+
+impl Recovery {
+    /// Starts with the files that can be used, in any order, and names those among them that belong
+    /// to another topic. `scan_from` is where the checkpoint's knowledge ends, or zero.
+    pub fn new(
+        mut files: Vec<SegmentFile>,
+        scan_from: Sequence,
+    ) -> (Self, Vec<(SegmentName, SetAside)>) {
+        files.sort_unstable_by_key(|file| file.name);
+        let base = files.last().map(|file| file.base);
+        let (ours, others): (Vec<_>, Vec<_>) =
+            files.into_iter().partition(|file| Some(file.base) == base);
+        let others = others.iter().map(|file| (file.name, SetAside::OtherTopic)).collect();
+        let mut recovery = Self {
+            base: base.unwrap_or(0),
+            files: ours.into_iter(),
+            scan_from,
+            scan: None,
+            recovered: Recovered { base, ..Recovered::default() },
+        };
+        recovery.next_segment();
+        (recovery, others)
+    }
+
+    /// What must be read next; `None` when all is known.
+    pub fn next_read(&self) -> Option<ReadPlan> {
+        let scanner = &self.scan.as_ref()?.scanner;
+        let (offset, bytes) = scanner.next_read()?;
+        let start = scanner.place();
+        Some(ReadPlan {
+            segment: self.scan.as_ref()?.segment.name,
+            offset,
+            bytes: usize::try_from(bytes).expect("a block fits in memory"),
+            wanted: start.sequence,
+            start,
+        })
+    }
+
+    /// Takes what was read by `plan`. Shorter data means that the file ends there.
+    ///
+    /// # Panics
+    /// When the plan is not the one that was asked for last.
+    pub fn feed(&mut self, plan: &ReadPlan, data: &[u8]) {
+        let scan = self.scan.as_mut().expect("a plan was asked for");
+        if data.len() < plan.bytes {
+            scan.scanner.cut(plan.offset + data.len() as u64);
+        }
+        loop {
+            match scan.scanner.step(plan.offset, data) {
+                Step::Block { offset, layout, missing, lost } => {
+                    let entry = Entry::block(layout.first, offset, layout.block_bytes());
+                    scan.segment.index.add(entry);
+                    let deferred = layout.deferred.iter();
+                    self.recovered.deferred.extend(
+                        deferred.map(|deferral| {
+                            (layout.first + u64::from(deferral.index), deferral.due)
+                        }),
+                    );
+                    if 0 < lost {
+                        self.recovered.damage.push(Damage {
+                            segment: scan.segment.name,
+                            offset: offset - lost,
+                            bytes: lost,
+                            missing: missing.clone(),
+                        });
+                    }
+                    if missing.start < missing.end {
+                        scan.segment.missing.push(missing);
+                    }
+                }
+                Step::More => return,
+                Step::End { lost, content } => {
+                    self.end_scan(lost, content);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The disk refused to read what `plan` says. It counts as damaged; the file is not cut and not
+    /// written to any more, since it may be readable another time.
+    pub fn unreadable(&mut self, plan: &ReadPlan) {
+        if let Some(scan) = &mut self.scan {
+            scan.is_partly_unreadable = true;
+        }
+        self.feed(plan, &vec![0; plan.bytes]);
+    }
+
+    /// What was found.
+    ///
+    /// # Panics
+    /// When [`Self::next_read`] still asks for something.
+    pub fn finish(self) -> Recovered {
+        assert!(self.scan.is_none(), "all that was asked for must be fed");
+        self.recovered
+    }
+
+    /// Goes on with the next segment that must be read, over those that need not.
+    fn next_segment(&mut self) {
+        while let Some(file) = self.files.next() {
+            let next = self.files.as_slice().first().map(|next| next.name.first());
+            let segment = RecoveredSegment {
+                name: file.name,
+                bytes: file.bytes,
+                end: next.unwrap_or(file.name.first()),
+                is_whole: true,
+                index: Index::new(file.name),
+                missing: Vec::new(),
+            };
+            let is_known = next.is_some_and(|next| next <= self.scan_from);
+            if is_known {
+                self.recovered.segments.push(segment);
+                continue;
+            }
+            let start = Entry::block(file.name.first(), BLOCKS_START, 0);
+            let bound = next.unwrap_or(Sequence(u64::MAX));
+            let scanner = Scanner::new(self.base, file.name, start, file.bytes, bound);
+            let is_last = next.is_none();
+            self.scan = Some(Scan { segment, scanner, is_last, is_partly_unreadable: false });
+            if file.bytes <= BLOCKS_START {
+                self.end_scan(0, 0);
+            }
+            return;
+        }
+    }
+
+    fn end_scan(&mut self, lost: u64, content: u64) {
+        let Scan { mut segment, scanner, is_last, is_partly_unreadable } =
+            self.scan.take().expect("it is ended once");
+        let Entry { sequence, offset, .. } = scanner.place();
+        segment.is_whole = !is_partly_unreadable;
+        let mut damage = Damage {
+            segment: segment.name,
+            offset: offset - lost,
+            bytes: lost,
+            missing: sequence..sequence,
+        };
+        if !is_last {
+            damage.missing.end = segment.end;
+        } else if segment.is_whole {
+            segment.end = sequence;
+            segment.bytes = offset - lost;
+            if 0 < lost {
+                let cut = Cut { segment: segment.name, at: segment.bytes, bytes: content };
+                self.recovered.cut = Some(cut);
+            }
+            damage.bytes = 0;
+        } else {
+            // The next segment must have another name than this one.
+            segment.end = sequence.max(segment.name.first().next());
+            damage.missing.end = segment.end;
+        }
+        if damage.missing.start < damage.missing.end {
+            segment.missing.push(damage.missing.clone());
+            self.recovered.damage.push(damage);
+        } else if is_partly_unreadable && 0 < damage.bytes {
+            self.recovered.damage.push(damage);
+        }
+        self.recovered.segments.push(segment);
+        self.next_segment();
+    }
+}
