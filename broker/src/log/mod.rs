@@ -28,6 +28,9 @@ mod reading;
 pub mod recovery;
 mod scan;
 mod segment;
+pub mod storage_ring;
+#[cfg(test)]
+mod tests;
 
 pub use reading::{Cursor, Damage, Found, LoadReport, ReadPlan, Reading, Run, RunLimit};
 pub use segment::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName};
@@ -107,6 +110,8 @@ pub struct Log {
     gaps: Gaps,
     /// The oldest message retained. Invariant: `start <= end <= next`.
     start: Sequence,
+    /// Visible blocks from here on were never dropped from memory.
+    memory_start: Sequence,
     /// One past the last visible message.
     end: Sequence,
     /// One past the last message in the open block.
@@ -118,6 +123,8 @@ struct Pending {
     messages: Range<Sequence>,
     segment: SegmentName,
     end_offset: u64,
+    /// Where the messages of the segment ended before.
+    sequence_before: Sequence,
     outcome: Outcome,
 }
 
@@ -133,6 +140,8 @@ struct Segment {
     name: SegmentName,
     /// Where the next block goes.
     next_offset: u64,
+    /// One past the last message in it.
+    next_sequence: Sequence,
     /// Up to here all that should be there was written.
     written_bytes: u64,
     /// Its header, until a write that brings it along has succeeded.
@@ -157,6 +166,7 @@ impl Log {
             segments: VecDeque::new(),
             gaps: Gaps::default(),
             start: Sequence(0),
+            memory_start: Sequence(0),
             end: Sequence(0),
             next: Sequence(0),
         }
@@ -170,6 +180,7 @@ impl Log {
         log.start = segments.first().map_or(Sequence(0), |segment| segment.name.first());
         log.end = segments.last().map_or(Sequence(0), |segment| segment.end);
         log.next = log.end;
+        log.memory_start = log.end;
         for segment in segments {
             for missing in segment.missing {
                 log.gaps.add(missing);
@@ -177,6 +188,7 @@ impl Log {
             log.segments.push_back(Segment {
                 name: segment.name,
                 next_offset: segment.bytes,
+                next_sequence: segment.end,
                 written_bytes: segment.bytes,
                 unwritten_header: None,
                 is_open: segment.is_whole,
@@ -276,19 +288,25 @@ impl Log {
         let has_room =
             self.segments.back().is_some_and(|segment| segment.has_room(block_bytes, bytes_max));
         if !has_room {
-            let header =
-                SegmentHeader { base: self.ids.base(), first, created: self.opened }.encode();
-            self.segments.push_back(Segment::new(SegmentName(first), header));
+            // It starts where the one before ends, so that a gap between them is no damage.
+            let name = self
+                .segments
+                .back()
+                .map_or(first, |before| before.next_sequence.max(before.name.first().next()));
+            let header = SegmentHeader { base: self.ids.base(), first: name, created: self.opened };
+            self.segments.push_back(Segment::new(SegmentName(name), header.encode()));
         }
         let segment = self.segments.back_mut().expect("there is one with room");
         let offset = segment.next_offset;
         let place = Place { base: self.ids.base(), segment: segment.name, offset };
         let (layout, bytes) = self.open.close(first, Some(place));
         segment.next_offset = offset + layout.block_bytes();
+        let sequence_before = std::mem::replace(&mut segment.next_sequence, layout.end());
         self.pending.push_back(Pending {
             messages: first..layout.end(),
             segment: segment.name,
             end_offset: segment.next_offset,
+            sequence_before,
             outcome: Outcome::Unknown,
         });
         let starts_segment = segment.unwritten_header;
@@ -310,10 +328,12 @@ impl Log {
     pub fn abandon(&mut self, write: Write) {
         let Write { segment, offset, layout, bytes, .. } = write;
         drop(bytes);
-        let is_last =
-            self.pending.back().is_some_and(|pending| pending.messages.start == layout.first);
-        if is_last && let Some(segment) = self.segment_mut(segment) {
+        let last = self.pending.back().filter(|last| last.messages.start == layout.first);
+        if let Some(next_sequence) = last.map(|last| last.sequence_before)
+            && let Some(segment) = self.segment_mut(segment)
+        {
             segment.next_offset = offset;
+            segment.next_sequence = next_sequence;
         }
         self.settle(layout.first, Outcome::Abandoned);
     }
@@ -360,6 +380,25 @@ impl Log {
     /// The oldest message retained.
     pub fn start(&self) -> Sequence {
         self.start
+    }
+
+    /// From here to the end every message is in memory, and most before are on disk only.
+    pub fn memory_start(&self) -> Sequence {
+        self.memory_start.max(self.start)
+    }
+
+    /// The segment that the next block may go to, if there is one.
+    pub fn active_segment(&self) -> Option<SegmentName> {
+        self.segments.back().filter(|segment| segment.is_open).map(|segment| segment.name)
+    }
+
+    /// Whether the next segment should be made ready: the present one is half full, or there is
+    /// none.
+    pub fn nears_next_segment(&self) -> bool {
+        let has_room = self.segments.back().is_some_and(|segment| {
+            segment.is_open && segment.next_offset < self.options.segment_bytes_max / 2
+        });
+        !self.options.ephemeral && !has_room
     }
 
     /// Memory held by blocks and by the open page, in bytes. A page goes when the last of its blocks
@@ -426,19 +465,16 @@ impl Log {
         }
         let after = self.segments.partition_point(|segment| segment.name.first() <= sequence);
         let bound = self.bound(after);
-        let (start, file_end) = match after.checked_sub(1).map(|at| &self.segments[at]) {
-            Some(segment) => (segment.index.find(sequence), segment.written_bytes),
-            None => (Entry::block(sequence, 0, 0), 0),
-        };
-        let left = file_end.saturating_sub(start.offset);
-        if left == 0 {
-            // No file has it: the one that should ends early, or was taken away.
-            self.gaps.add(start.sequence.max(self.start)..bound);
+        let Some(segment) = after.checked_sub(1).map(|at| &self.segments[at]) else {
+            self.gaps.add(sequence..bound);
             return Missing::Gap { end: bound };
-        }
+        };
+        let start = segment.index.find(sequence);
+        // When nothing is left, the file lacks what it should have: reading nothing says so.
+        let left = segment.written_bytes.saturating_sub(start.offset);
         let bytes = start.needs.max(READ_BYTES as u64).min(left);
         Missing::OnDisk(ReadPlan {
-            segment: self.segments[after - 1].name,
+            segment: segment.name,
             offset: start.offset,
             bytes: usize::try_from(bytes).expect("a block fits in memory"),
             wanted: sequence,
@@ -515,8 +551,8 @@ impl Log {
         missing: Range<Sequence>,
         report: &mut LoadReport,
     ) {
-        let is_news = missing.start < missing.end
-            && !self.gaps.end_at(missing.start).is_some_and(|end| missing.end <= end);
+        let known_end = self.gaps.end_at(missing.start).unwrap_or(missing.start);
+        let is_news = known_end < missing.end;
         if is_news {
             self.gaps.add(missing.clone());
             report.damage.push(Damage { segment, offset: offset - lost, bytes: lost, missing });
@@ -592,6 +628,7 @@ impl Log {
         {
             let block = entry.remove();
             self.block_bytes -= block.bytes.len();
+            self.memory_start = self.memory_start.max(block.layout.end());
         }
         while let Some(first) = self.arrivals.front()
             && !self.blocks.contains_key(first)
@@ -651,6 +688,7 @@ impl Log {
         {
             if let Some(block) = self.blocks.remove(&first) {
                 self.block_bytes -= block.bytes.len();
+                self.memory_start = self.memory_start.max(block.layout.end());
                 dropped += block.bytes.len();
             }
         }
@@ -681,6 +719,7 @@ impl Segment {
         Self {
             name,
             next_offset: BLOCKS_START,
+            next_sequence: name.first(),
             written_bytes: BLOCKS_START,
             unwritten_header: Some(header),
             is_open: true,

@@ -4,8 +4,9 @@
 
 use super::index::Entry;
 use super::segment::SegmentName;
-use crate::message::Sequence;
+use crate::message::{Sequence, Timestamp};
 use bytes::Bytes;
+use std::fmt;
 use std::ops::Range;
 
 /// A reader's place in a log. Stays right whatever the log keeps in memory.
@@ -67,7 +68,7 @@ pub enum Reading {
         /// The message.
         sequence: Sequence,
         /// When it is due.
-        due: crate::message::Timestamp,
+        due: Timestamp,
     },
     /// There are no such messages; the cursor stands behind the gap.
     Gap {
@@ -101,7 +102,7 @@ pub struct ReadPlan {
     pub segment: SegmentName,
     /// Where to start, in bytes.
     pub offset: u64,
-    /// How many bytes. The file has as many; fewer mean that it was cut.
+    /// How many bytes; may be none. The file has as many: fewer mean that it was cut.
     pub bytes: usize,
     /// The message it is for.
     pub(super) wanted: Sequence,
@@ -119,6 +120,14 @@ pub struct Damage {
     pub bytes: u64,
     /// The messages that are lost. They are a gap now.
     pub missing: Range<Sequence>,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { segment, offset, bytes, missing } = self;
+        let messages = missing.end - missing.start;
+        write!(f, "{segment} is damaged at {offset}: {bytes} bytes, {messages} messages lost")
+    }
 }
 
 /// What a read from disk brought.
