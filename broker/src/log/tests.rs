@@ -297,7 +297,7 @@ fn a_full_segment_is_followed_by_one_named_after_its_first_message() {
 #[test]
 fn a_block_larger_than_a_segment_gets_one_of_its_own() {
     let large = Published { body: vec![7; 5_000], due: None };
-    let (mut log, disk) = log_of(&[&[body("a")], &[large.clone()], &[body("b")]], options(1_000));
+    let (mut log, disk) = log_of(&[&[body("a")], std::slice::from_ref(&large), &[body("b")]], options(1_000));
     assert_eq!(log.segments().count(), 3);
     log.evict(usize::MAX);
     let got = read_from(&mut log, &disk, Sequence(0), ALL);
@@ -635,10 +635,10 @@ fn every_truncation_loses_the_end_and_nothing_else() {
 #[test]
 fn every_flipped_bit_loses_its_block_at_most() {
     let (original, disk) = small();
-    for name in disk.files.keys().copied() {
-        for bit in 0..disk.files[&name].len() * 8 {
+    for (name, bytes) in &disk.files {
+        for bit in 0..bytes.len() * 8 {
             let mut disk = disk.clone();
-            disk.files.get_mut(&name).unwrap()[bit / 8] ^= 1 << (bit % 8);
+            disk.files.get_mut(name).unwrap()[bit / 8] ^= 1 << (bit % 8);
             for scan_from in [0, 7] {
                 let got = check_recovered(&original, &disk, scan_from);
                 let lost = original.len() - got.messages.len();
