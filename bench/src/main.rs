@@ -1,2 +1,70 @@
-//! Starts the program.
-fn main() {}
+//! Starts the program: which comparison to run, and where its programs are.
+//!
+//! Knows the command line. What is measured and how stands in `figures`.
+#![expect(clippy::print_stdout, reason = "the figures are this program's output")]
+
+mod contestant;
+mod drivers;
+mod figures;
+mod latency;
+mod machine;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use figures::Plan;
+
+/// Measures the broker beside the real nsqd.
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Throughput, CPU, latency and idle cost of both brokers, alternating in one run.
+    Figures(Figures),
+}
+
+#[derive(clap::Args)]
+struct Figures {
+    /// Rounds of each broker; the table shows the median.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds of each measurement, 1 to 50.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=50))]
+    seconds: u64,
+    /// Folder of the real nsqd, `bench_writer` and `bench_reader`.
+    #[arg(long, default_value = "target/real")]
+    real: PathBuf,
+    /// Our broker; without it, the one beside this program.
+    #[arg(long)]
+    ours: Option<PathBuf>,
+    /// A flag for our broker; may be given many times.
+    #[arg(long, allow_hyphen_values = true)]
+    ours_flag: Vec<String>,
+    /// Folder for the brokers' data, on the disk that is to be measured.
+    #[arg(long, default_value = "target")]
+    data: PathBuf,
+}
+
+fn main() {
+    let Arguments { verb: Verb::Figures(told) } = Arguments::parse();
+    let ours = told.ours.unwrap_or_else(|| {
+        let program = std::env::current_exe().expect("a running program has a path");
+        program.with_file_name("nsqd")
+    });
+    let plan = Plan {
+        rounds: told.rounds.max(1),
+        time: Duration::from_secs(told.seconds),
+        tools: told.real,
+        ours,
+        ours_flags: told.ours_flag,
+        data: told.data,
+    };
+    println!("{}", machine::describe());
+    println!("{}", figures::measure(&plan));
+}

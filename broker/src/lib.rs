@@ -1,9 +1,38 @@
-//! The broker: topics, channels, their log, and the connections of clients.
+//! The broker: nsqd's place, on a core per shard.
 //!
-//! Every part lives on one core and shares no lock with another.
+//! From the top; a module may name only what stands below it.
+//!
+//! ```text
+//! main, flags, preflight    the command line, and what must be so before a core starts
+//! shard                     one core: what it owns, starts and stops, in which order
+//! http, lookup              what operators and nsqlookupd are told
+//! command, stats            one verb a file; what a core has, in the words of /stats
+//! connection                one client's socket
+//! routing                   which core, and the way there
+//! topic                     one topic; the topics of this core; the list of all
+//! channel                   who gets what next, and who still owes an answer
+//! log                       messages on disk
+//! message, message_id, keys, clock, limits, config, descriptor
+//! ```
+//!
+//! A core shares nothing with another: they send each other [`routing::request::Request`]s.
 
+pub mod channel;
+pub mod clock;
+pub mod command;
+pub mod config;
+pub mod connection;
 pub mod descriptor;
+pub mod flags;
+pub mod http;
+pub mod keys;
 pub mod limits;
 pub mod log;
+pub mod lookup;
 pub mod message;
 pub mod message_id;
+pub mod preflight;
+pub mod routing;
+pub mod shard;
+pub mod stats;
+pub mod topic;

@@ -1,4 +1,25 @@
-//! Sizes that bound memory, latency and disk use, with their reasons.
+//! Every bound of the broker that no flag sets, with its reason.
+
+/// Bytes one read of a socket takes at most; one buffer per core, not per connection.
+///
+/// Holds two MPUBs of 200 messages of 200 bytes with room to spare, and stays in the processor's
+/// second-level cache.
+pub const READ_BYTES_MAX: usize = 128 << 10;
+
+/// Requests one core may have on their way to another before its senders wait, in batches.
+pub const MAILBOX_BATCHES_MAX: usize = 128;
+
+/// Bytes of publishes a core gathers for another before it stops reading the sockets they come from.
+pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
+
+/// How long a changed topic waits for its checkpoint: what was finished in this time can come again
+/// after a crash.
+pub const CHECKPOINT_MILLISECONDS: u64 = 500;
+
+/// How long a refused client may take to close its end.
+pub const LINGER_MILLISECONDS: u64 = 1_000;
+
+// --- the log ---
 
 /// An open block larger than this is written at once. At a gigabyte per second a write of this
 /// size holds the core for a millisecond.

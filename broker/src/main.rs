@@ -1,2 +1,104 @@
-//! Starts the program.
-fn main() {}
+//! Starts the broker: flags, checks that can fail with a sentence, then the cores.
+
+use broker::clock::Clock;
+use broker::flags::Flags;
+use broker::shard::{Doors, Start};
+use broker::topic::catalogue::Catalogue;
+use broker::{preflight, shard};
+use glommio::CpuSet;
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+fn main() {
+    let (flags, _) = startup::flags::parse::<Flags>();
+    if flags.version {
+        #[expect(clippy::print_stdout, reason = "this is what was asked for")]
+        {
+            println!("{}", startup::version::line("nsqd"));
+        }
+        return;
+    }
+    let prefix = flags.log_prefix.clone();
+    startup::log::start(&prefix, flags.log_level);
+    if let Err(reason) = start(flags) {
+        startup::log::fatal(&prefix, &reason);
+    }
+    tracing::info!("NSQ: bye");
+}
+
+fn start(flags: Flags) -> Result<(), String> {
+    let clock = Clock::start();
+    let started_at = clock.now().wall.0 / 1_000_000_000;
+    let processors = processors()?;
+    let instantiate = |reason: String| format!("failed to instantiate nsqd - {reason}");
+    let mut config = flags.into_config(processors.len(), started_at).map_err(instantiate)?;
+
+    tracing::info!("{}", startup::version::line("nsqd"));
+    tracing::info!("ID: {}", config.node_id);
+    let lock = preflight::lock_data_path(&config.data_path).map_err(instantiate)?;
+    preflight::check_ring().map_err(instantiate)?;
+    let catalogue = load_metadata(&config.data_path)?;
+    let doors = Doors::open(config.tcp_address, config.http_address).map_err(instantiate)?;
+    if let Some(address) = announce("TCP", Some(&doors.tcp)) {
+        config.tcp_address = address;
+    }
+    config.http_address = announce("HTTP", doors.http.as_ref());
+    let stop = stop_signals().map_err(|error| format!("failed to listen for signals - {error}"))?;
+
+    shard::run(Start { config, doors, catalogue, stop }, processors, clock)?;
+    drop(lock);
+    Ok(())
+}
+
+/// The processors this process may run on.
+fn processors() -> Result<CpuSet, String> {
+    let allowed = rustix::thread::sched_getaffinity(None)
+        .map_err(|error| format!("failed to ask for the processors to run on - {error}"))?;
+    let online =
+        CpuSet::online().map_err(|error| format!("failed to list the processors - {error}"))?;
+    Ok(online.filter(|location| allowed.is_set(location.cpu)))
+}
+
+#[expect(clippy::disallowed_methods, reason = "before any core serves")]
+fn load_metadata(data_path: &Path) -> Result<Catalogue, String> {
+    let path = data_path.join("nsqd.dat");
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Catalogue::default());
+        }
+        Err(error) => {
+            return Err(format!(
+                "failed to load metadata - failed to read {}: {error}",
+                path.display()
+            ));
+        }
+    };
+    let (catalogue, oddities) = Catalogue::from_file(&bytes).map_err(|error| {
+        format!(
+            "failed to load metadata - failed to parse metadata in {} - {error}",
+            path.display()
+        )
+    })?;
+    for oddity in oddities {
+        tracing::warn!("{oddity}");
+    }
+    Ok(catalogue)
+}
+
+/// Logs where a port really listens: it may have been asked for any.
+fn announce(what: &str, listener: Option<&TcpListener>) -> Option<std::net::SocketAddr> {
+    let address = listener?.local_addr().ok()?;
+    tracing::info!("{what}: listening on {address}");
+    Some(address)
+}
+
+/// A socket that becomes readable at SIGTERM and SIGINT.
+fn stop_signals() -> std::io::Result<UnixStream> {
+    let (stop, raised) = UnixStream::pair()?;
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::low_level::pipe::register(signal, raised.try_clone()?)?;
+    }
+    Ok(stop)
+}

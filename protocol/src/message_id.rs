@@ -8,7 +8,7 @@ use std::fmt;
 /// A message's id as it stands on the wire. Any sixteen bytes a client sends are one; whether such
 /// a message is in flight is for its channel to say.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct MessageId(pub [u8; MessageId::BYTES]);
+pub struct MessageId(pub [u8; Self::BYTES]);
 
 impl MessageId {
     /// How long an id is on the wire.

@@ -6,12 +6,14 @@
 //! | Where do I look for | |
 //! |---|---|
 //! | the syntax of flags, usage text, exit codes | [`flags`] |
+//! | flags written down in a file | [`config_file`] |
 //! | `1h2m3s`, read and written | [`duration`] |
 //! | log lines and their level | [`log`] |
 //! | what `--version` prints | [`version`] |
 //! | the name of this machine | [`hostname`] |
 //! | the node id when none is given | [`node_id`] |
 
+pub mod config_file;
 pub mod duration;
 pub mod flags;
 pub mod hostname;

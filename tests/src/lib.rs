@@ -1,1 +1,16 @@
-//! Black-box tests of whole processes. The tests themselves lie in `tests/`.
+//! What black-box tests of whole processes need: starting and stopping programs, speaking to them
+//! over a socket byte by byte, and running other people's clients against them.
+//!
+//! It knows NSQ's wire formats on its own account and uses none of the code under test. The tests
+//! themselves lie in `tests/`, one file a theme.
+
+pub mod broker;
+pub mod client;
+pub mod http;
+pub mod library;
+pub mod lookup_server;
+pub mod patience;
+pub mod process;
+pub mod programs;
+pub mod turn;
+pub mod words;

@@ -225,8 +225,8 @@ mod tests {
     #[test]
     fn a_body_ends_where_its_length_or_its_last_chunk_says() {
         let chunked = BodyLength::Chunked;
-        let cases: &[(BodyLength, &[u8], Option<&[u8]>, usize)] = &[
-            (BodyLength::None, b"GET", Some(b""), 3),
+        for (length, input, content, left) in [
+            (BodyLength::None, &b"GET"[..], Some(&b""[..]), 3),
             (BodyLength::Length(3), b"abcGET", Some(b"abc"), 3),
             (BodyLength::Length(3), b"ab", None, 0),
             (
@@ -238,8 +238,7 @@ mod tests {
             (chunked, b"3\nabc\n0\n\nGET", Some(b"abc"), 3),
             (chunked, b"0\r\nTrailer: x\r\n\r\nGET", Some(b""), 3),
             (chunked, b"3\r\nabc\r\n0\r\n", None, 0),
-        ];
-        for &(length, input, content, left) in cases {
+        ] {
             for cut in 0..=input.len() {
                 let read = read(length, 100, input, cut);
                 assert_eq!(read, Ok((content.map(<[u8]>::to_vec), left)), "{input:?} at {cut}");

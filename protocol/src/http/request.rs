@@ -141,8 +141,6 @@ pub enum BadRequest {
     Malformed,
     /// HTTP/1.1 without `Host`.
     MissingHost,
-    /// More than one `Host`.
-    ManyHosts,
     /// A `Transfer-Encoding` other than `chunked`.
     UnsupportedTransferEncoding,
     /// An `Expect` other than `100-continue`.
@@ -173,7 +171,6 @@ impl BadRequest {
         match self {
             Self::Malformed => refusal!("400 Bad Request"),
             Self::MissingHost => refusal!("400 Bad Request: missing required Host header"),
-            Self::ManyHosts => refusal!("400 Bad Request: too many Host headers"),
             Self::UnsupportedTransferEncoding => {
                 refusal!("501 Not Implemented", "Unsupported transfer encoding")
             }
@@ -290,7 +287,7 @@ fn read_headers(
     match hosts {
         0 if version == Version::Http11 => return Err(BadRequest::MissingHost),
         0 | 1 => {}
-        _ => return Err(BadRequest::ManyHosts),
+        _ => return Err(BadRequest::Malformed),
     }
     let body = match content_length {
         // A length beside chunks is ignored: the chunks know better.
@@ -424,7 +421,7 @@ mod tests {
         for (input, expected) in [
             ("GET / HTTP/1.1\r\n\r\n", Err(BadRequest::MissingHost)),
             ("GET / HTTP/1.0\r\n\r\n", Ok(())),
-            ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", Err(BadRequest::ManyHosts)),
+            ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", Err(BadRequest::Malformed)),
         ] {
             assert_eq!(parse_head(input.as_bytes()).map(|_| ()), expected);
         }

@@ -165,7 +165,7 @@ fn latency(nanoseconds: f64) -> String {
 }
 
 /// A duration in Go's spelling: `0s`, `12.5ms`, `1.205244366s`, `2h0m5s`.
-pub fn duration(duration: Duration) -> String {
+pub(super) fn duration(duration: Duration) -> String {
     let nanoseconds = duration.as_nanos();
     let below_a_second = [("ns", 1_000, 0), ("µs", 1_000_000, 3), ("ms", 1_000_000_000, 6)];
     for (unit, end, decimals) in below_a_second {

@@ -1,0 +1,34 @@
+# One target, one or two commands. Anything that must decide something is a script or a program.
+
+.PHONY: help run build test real clients check bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+run: ## start nsqlookupd and nsqd on NSQ's ports, data in ./data; Ctrl-C stops both
+	cargo build --release --package broker --package lookupd --package admin-cli
+	./run
+
+build: ## build all programs for development
+	cargo build --workspace
+
+test: build ## build and pass all tests, real NSQ clients and tools included
+	tests/prepare real clients
+	cargo test --workspace
+
+real: ## build the real NSQ 1.3.0 into target/real
+	tests/prepare real
+
+clients: ## install go-nsq, pynsq and nsqjs into target/clients
+	tests/prepare clients
+
+check: ## format, lints, tests, documentation
+	cargo fmt --all --check && cargo clippy --workspace --all-targets -- --deny warnings
+	$(MAKE) test && RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps
+
+bench: ## figures beside the real nsqd, alternating in one run
+	tests/prepare real
+	cargo build --release --workspace && target/release/bench figures
+
+clean: ## remove what was built; data stays
+	cargo clean

@@ -1,0 +1,264 @@
+//! How counters look in a terminal of 80 columns.
+//!
+//! Knows: widths, headings, how a number that is too wide is shortened. Does not know: where the
+//! numbers come from ([`crate::stat`]).
+
+use std::fmt::Write;
+
+use crate::stat::{ChannelReport, Report};
+
+/// The first column: names. A longer name has a line of its own.
+const NAME_WIDTH: usize = 16;
+
+/// The other columns: their width, and their heading on two lines.
+const COLUMNS: [(usize, &str, &str); 9] = [
+    (7, "", "depth"),
+    (6, "in", "flight"),
+    (6, "de-", "ferred"),
+    (6, "re-", "queued"),
+    (6, "timed", "out"),
+    (8, "", "messages"),
+    (6, "", "in/s"),
+    (6, "", "out/s"),
+    (4, "cli-", "ents"),
+];
+
+/// One line of figures; `None` where a figure has no meaning, or is not known yet.
+type Figures = [Option<Figure>; COLUMNS.len()];
+
+/// A number in the table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Figure {
+    Count(i64),
+    Rate(f64),
+}
+
+/// The whole table, with the brokers that failed below it. Ends with a line feed.
+pub(crate) fn render(report: &Report, clock: &str) -> String {
+    let mut out = String::new();
+    let brokers = report.brokers.len();
+    let plural = if brokers == 1 { "" } else { "s" };
+    push(&mut out, format_args!("{}  {brokers} broker{plural}  {clock}", report.topic));
+    match report.exists {
+        Some(true) => render_rows(&mut out, report),
+        Some(false) => push(&mut out, format_args!("the topic does not exist yet")),
+        None => push(&mut out, format_args!("no broker answers")),
+    }
+    for failure in &report.failed {
+        push(&mut out, format_args!("! {} does not answer: {}", failure.address, failure.error));
+    }
+    out
+}
+
+fn render_rows(out: &mut String, report: &Report) {
+    let heading = |line: fn(&(usize, &'static str, &'static str)) -> &'static str| {
+        let cells: Vec<String> =
+            COLUMNS.iter().map(|column| format!("{:>1$}", line(column), column.0)).collect();
+        cells.join(" ")
+    };
+    push(out, format_args!("{:NAME_WIDTH$} {}", "", heading(|column| column.1)));
+    push(out, format_args!("{:NAME_WIDTH$} {}", "", heading(|column| column.2)));
+    render_row(out, &marked(&report.topic, report.paused), topic_figures(report));
+    for channel in &report.channels {
+        let name = marked(&channel.channel, channel.paused);
+        render_row(out, &format!("  {name}"), channel_figures(channel));
+    }
+    if let Some(channel) = &report.missing_channel {
+        push(out, format_args!("the channel {channel} does not exist yet"));
+    }
+}
+
+fn marked(name: &str, paused: bool) -> String {
+    if paused { format!("{name} (paused)") } else { name.to_owned() }
+}
+
+fn topic_figures(report: &Report) -> Figures {
+    let mut figures = [None; COLUMNS.len()];
+    figures[0] = Some(Figure::Count(report.depth));
+    figures[5] = Some(count(report.messages));
+    figures[6] = report.in_per_second.map(Figure::Rate);
+    figures[7] = report.out_per_second.map(Figure::Rate);
+    figures
+}
+
+fn channel_figures(channel: &ChannelReport) -> Figures {
+    [
+        Some(Figure::Count(channel.depth)),
+        Some(count(channel.in_flight)),
+        Some(count(channel.deferred)),
+        Some(count(channel.requeued)),
+        Some(count(channel.timed_out)),
+        Some(count(channel.messages)),
+        channel.in_per_second.map(Figure::Rate),
+        channel.out_per_second.map(Figure::Rate),
+        Some(count(channel.clients)),
+    ]
+}
+
+fn count(count: u64) -> Figure {
+    Figure::Count(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+fn render_row(out: &mut String, name: &str, figures: Figures) {
+    let cells: Vec<String> = figures
+        .iter()
+        .zip(COLUMNS)
+        .map(|(figure, (width, _, _))| format!("{:>width$}", cell(*figure, width)))
+        .collect();
+    let cells = cells.join(" ");
+    if name.chars().count() <= NAME_WIDTH {
+        push(out, format_args!("{name:NAME_WIDTH$} {cells}"));
+    } else {
+        push(out, format_args!("{name}"));
+        push(out, format_args!("{:NAME_WIDTH$} {cells}", ""));
+    }
+}
+
+fn push(out: &mut String, line: std::fmt::Arguments<'_>) {
+    let start = out.len();
+    writeln!(out, "{line}").expect("a String takes what it is given");
+    // Blanks at the end of a line would only be in the way of who copies it.
+    let trimmed = out[start..].trim_end().len();
+    out.truncate(start + trimmed);
+    out.push('\n');
+}
+
+fn cell(figure: Option<Figure>, width: usize) -> String {
+    match figure {
+        None => "-".to_owned(),
+        Some(Figure::Count(count)) => shortened(count, width),
+        Some(Figure::Rate(rate)) if rate.abs() < 9.95 && rate != 0.0 => format!("{rate:.1}"),
+        #[expect(clippy::cast_possible_truncation, reason = "saturates; no rate is so high")]
+        Some(Figure::Rate(rate)) => shortened(rate.round() as i64, width),
+    }
+}
+
+/// A whole number in at most `width` characters, as exact as there is room for: `123456`, `1.23M`.
+fn shortened(count: i64, width: usize) -> String {
+    let whole = count.to_string();
+    if whole.len() <= width {
+        return whole;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "only the first digits are shown")]
+    let mut scaled = count as f64;
+    for unit in ["k", "M", "G", "T", "P", "E"] {
+        scaled /= 1000.0;
+        for decimals in [2, 1, 0] {
+            let text = format!("{scaled:.decimals$}{unit}");
+            if scaled.abs() < 999.5 && text.len() <= width {
+                return text;
+            }
+        }
+    }
+    whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stat::FailureReport;
+
+    fn channel(name: &str) -> ChannelReport {
+        ChannelReport {
+            channel: name.into(),
+            depth: 12,
+            backend_depth: 0,
+            in_flight: 3,
+            deferred: 4,
+            requeued: 5,
+            timed_out: 6,
+            messages: 1_234_567_890,
+            in_per_second: Some(1_234.4),
+            out_per_second: Some(0.25),
+            clients: 2,
+            paused: false,
+        }
+    }
+
+    fn report() -> Report {
+        Report {
+            time: "2026-11-22T16:10:13Z".into(),
+            topic: "test".into(),
+            brokers: vec!["127.0.0.1:4151".into()],
+            failed: Vec::new(),
+            exists: Some(true),
+            missing_channel: None,
+            depth: 0,
+            backend_depth: 0,
+            messages: 10,
+            message_bytes: 20,
+            in_per_second: None,
+            out_per_second: None,
+            paused: false,
+            channels: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_table_has_a_row_for_the_topic_and_each_channel_and_names_who_failed() {
+        let report = Report {
+            channels: vec![
+                channel("archive"),
+                ChannelReport { paused: true, ..channel("a.rather.long.name#ephemeral") },
+            ],
+            failed: vec![FailureReport {
+                address: "10.0.0.2:4151".into(),
+                error: "Connection refused (os error 111)".into(),
+            }],
+            missing_channel: Some("other".into()),
+            ..report()
+        };
+        let expected = "\
+test  1 broker  16:10:13
+                             in    de-    re-  timed                        cli-
+                   depth flight ferred queued    out messages   in/s  out/s ents
+test                   0      -      -      -      -       10      -      -    -
+  archive             12      3      4      5      6    1.23G   1234    0.2    2
+  a.rather.long.name#ephemeral (paused)
+                      12      3      4      5      6    1.23G   1234    0.2    2
+the channel other does not exist yet
+! 10.0.0.2:4151 does not answer: Connection refused (os error 111)
+";
+        let table = render(&report, "16:10:13");
+        assert_eq!(table, expected);
+        assert!(table.lines().take(5).all(|line| line.len() <= 80));
+    }
+
+    #[test]
+    fn a_topic_that_is_not_there_is_said_to_be_watched() {
+        let missing = Report { exists: Some(false), ..report() };
+        let expected = "test  1 broker  1:00\nthe topic does not exist yet\n";
+        assert_eq!(render(&missing, "1:00"), expected);
+        let silent = Report { exists: None, brokers: Vec::new(), ..report() };
+        let expected = "test  0 brokers  1:00\nno broker answers\n";
+        assert_eq!(render(&silent, "1:00"), expected);
+    }
+
+    #[test]
+    fn numbers_are_shortened_only_when_they_must_be() {
+        for (count, width, text) in [
+            (0, 6, "0"),
+            (999_999, 6, "999999"),
+            (1_000_000, 6, "1.00M"),
+            (-1_000_000, 6, "-1.00M"),
+            (123_456_789, 6, "123.5M"),
+            (123_456_789, 4, "123M"),
+            (12_345, 4, "12k"),
+            (9_999, 4, "9999"),
+            (999_600, 4, "1.0M"),
+            (i64::MAX, 8, "9.22E"),
+        ] {
+            assert_eq!(shortened(count, width), text, "{count} in {width}");
+        }
+    }
+
+    #[test]
+    fn rates_show_one_decimal_while_they_are_small() {
+        for (rate, text) in
+            [(0.0, "0"), (0.04, "0.0"), (9.94, "9.9"), (9.96, "10"), (1_500_000.0, "1.50M")]
+        {
+            assert_eq!(cell(Some(Figure::Rate(rate)), 6), text);
+        }
+        assert_eq!(cell(None, 6), "-");
+    }
+}

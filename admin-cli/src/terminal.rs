@@ -1,0 +1,115 @@
+//! What the user sees and does: lines on standard output and standard error, Ctrl-C, exit codes.
+//!
+//! Does not know: what the lines say.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use tokio::io::AsyncWriteExt;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Why a verb ends before its work is done.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// Flags contradict each other; this says how.
+    Misuse(String),
+    /// The work cannot be done; this says why, and what to look at.
+    Failed(String),
+    /// Nobody reads standard output any more, as behind `| head`. Nothing is wrong.
+    OutputClosed,
+}
+
+impl Ending {
+    /// The exit code of [`Ending::Misuse`].
+    pub(crate) const MISUSE: u8 = 2;
+    /// The exit code of [`Ending::Failed`].
+    const FAILED: u8 = 1;
+
+    /// Tells the user, and gives the process its exit code.
+    pub(crate) fn into_exit_code(self) -> ExitCode {
+        match self {
+            Self::Misuse(text) => {
+                note(&text);
+                ExitCode::from(Self::MISUSE)
+            }
+            Self::Failed(text) => {
+                note(&text);
+                ExitCode::from(Self::FAILED)
+            }
+            Self::OutputClosed => ExitCode::SUCCESS,
+        }
+    }
+}
+
+/// Every verb's help ends with this.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; stopped by Ctrl-C; or nobody reads the output any more
+  1  no broker answers, or one refuses; standard error says which and why
+  2  flags are wrong
+";
+
+/// A line for the user on standard error, which does not mix with results.
+pub(crate) fn note(text: &str) {
+    print_to_stderr(&format!("admin-cli: {text}\n"));
+}
+
+/// Text for the user on standard error.
+pub(crate) fn print_to_stderr(text: &str) {
+    // Nobody is left to be told when standard error is gone.
+    drop(io::stderr().write_all(text.as_bytes()));
+}
+
+/// A short result, before any work begins.
+pub(crate) fn print_to_stdout(text: &str) {
+    // Who closed standard output does not want the text.
+    drop(io::stdout().write_all(text.as_bytes()));
+}
+
+/// Results on standard output. A reader that is slow makes the writer wait, and nothing else.
+pub(crate) struct Output(tokio::io::Stdout);
+
+impl Output {
+    pub(crate) fn open() -> Self {
+        Self(tokio::io::stdout())
+    }
+
+    /// Hands all of it over.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), Ending> {
+        let written = match self.0.write_all(bytes).await {
+            Ok(()) => self.0.flush().await,
+            Err(error) => Err(error),
+        };
+        written.map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Ending::OutputClosed,
+            _ => Ending::Failed(format!("cannot write to standard output: {error}")),
+        })
+    }
+}
+
+/// Ctrl-C, and the signal by which a service manager says the same.
+pub(crate) struct Interrupt {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupt {
+    /// From now on a signal does not end the process by itself.
+    pub(crate) fn listen() -> Result<Self, Ending> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| Ending::Failed(format!("cannot hear signals: {error}")))
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for one of them. One that came since [`Interrupt::listen`] is not lost.
+    pub(crate) async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! One broker at work: started over an empty folder, asked what it costs, ended.
+//!
+//! Knows processes, `/proc` and two HTTP requests; whose broker it is, it does not know.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::param::clock_ticks_per_second;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// A running broker and its data; both go when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Contestant {
+    child: Child,
+    pub(crate) tcp: SocketAddr,
+    http: SocketAddr,
+    _data: TempDir,
+}
+
+impl Contestant {
+    /// Starts `program` on free ports, with its data in a new folder under `data`.
+    pub(crate) fn start(program: &Path, flags: &[String], data: &Path) -> Self {
+        let data = TempDir::with_prefix_in("bench-", data).expect("the data folder can be written");
+        let mut child = Command::new(program)
+            .args(["--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0"])
+            .arg(format!("--data-path={}", data.path().display()))
+            .args(flags)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+        let mut log = BufReader::new(child.stderr.take().expect("standard error is piped"));
+        let tcp = listening(&mut log, "TCP: listening on ");
+        let http = listening(&mut log, "HTTP: listening on ");
+        // The rest of the log must be read, or the broker would stop when the pipe is full.
+        thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Self { child, tcp, http, _data: data }
+    }
+
+    /// Processor time the broker has used so far, in its own code and in the kernel's.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat =
+            fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("the broker runs");
+        // The name of the program, in brackets, may hold blanks: fields are counted behind it.
+        let fields = stat.rsplit_once(')').expect("a name in brackets").1;
+        let ticks: u64 = fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse::<u64>().expect("a number of ticks"))
+            .sum();
+        Duration::from_nanos(ticks * 1_000_000_000 / clock_ticks_per_second())
+    }
+
+    /// Memory of the broker that is in RAM, in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .expect("the broker runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+        let kibibytes: u64 =
+            line.trim().trim_end_matches("kB").trim().parse().expect("a number of kB");
+        kibibytes << 10
+    }
+
+    /// Makes a topic and a channel, so that messages are copied to it as they come.
+    pub(crate) fn prepare(&self, topic: &str, channel: &str) {
+        self.ask("POST", &format!("/topic/create?topic={topic}"));
+        self.ask("POST", &format!("/channel/create?topic={topic}&channel={channel}"));
+    }
+
+    /// Waits until no message waits in the topic itself any more.
+    pub(crate) fn settle(&self, topic: &str) {
+        let end = Instant::now() + Duration::from_secs(120);
+        while self.depths(topic).last() != Some(&0) {
+            assert!(Instant::now() < end, "{topic} does not settle");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Messages that wait in the topic's only channel.
+    pub(crate) fn channel_depth(&self, topic: &str) -> u64 {
+        self.depths(topic).first().copied().unwrap_or(0)
+    }
+
+    /// The depths in `/stats`, in the order of the text: of the channels, then of the topic.
+    fn depths(&self, topic: &str) -> Vec<u64> {
+        let target = format!("/stats?format=json&include_clients=false&topic={topic}");
+        let text = self.ask("GET", &target);
+        let numbers = text.split("\"depth\":").skip(1);
+        let digits = numbers.filter_map(|rest| rest.split([',', '}']).next());
+        digits.filter_map(|digits| digits.parse().ok()).collect()
+    }
+
+    fn ask(&self, method: &str, target: &str) -> String {
+        let mut stream = TcpStream::connect(self.http).expect("the broker accepts");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a limit can be set");
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: bench\r\nContent-Length: 0\r\n");
+        write!(stream, "{head}Connection: close\r\n\r\n").expect("the broker reads");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("the broker answers");
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{method} {target}: {answer}");
+        answer
+    }
+}
+
+impl Drop for Contestant {
+    fn drop(&mut self) {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let Some(id) = id {
+            // An error means that it has ended already.
+            kill_process(id, Signal::TERM).ok();
+        }
+        let end = Instant::now() + Duration::from_secs(60);
+        while self.child.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < end {
+            thread::sleep(Duration::from_millis(10));
+        }
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn listening(log: &mut impl std::io::BufRead, part: &str) -> SocketAddr {
+    let mut whole = String::new();
+    for line in log.lines() {
+        let line = line.expect("the log can be read");
+        if let Some((_, address)) = line.split_once(part) {
+            return address.trim().parse().expect("the log names an address");
+        }
+        whole.push_str(&line);
+        whole.push('\n');
+    }
+    panic!("the broker ended without {part:?}:\n{whole}");
+}

@@ -1,0 +1,609 @@
+//! An NSQ channel: one named copy of a topic's stream, shared by its subscribers.
+//!
+//! Knows: which message comes next, who holds which, which wait for a time or for another try.
+//! Does not know: sockets, files, cores, the wall clock. It is asked; it calls nobody.
+//! Lives on the core that owns the topic, as a part of it.
+//!
+//! A message's way:
+//!
+//! ```text
+//!            accept            deliver                finish
+//!  log  ───────────► [cursor] ─────────► in_flight ───────────► gone
+//!    └─ defer ─► deferred ─┐      ▲         │  requeue, timeout
+//!                          ▼      │         ▼
+//!                        [ requeued ] ◄─────┘ ... or deferred, when requeued with a delay
+//! ```
+//!
+//! Messages are delivered in order the first time; those that come back join a queue of their own,
+//! and the two take turns, so that neither a backlog nor a poisonous message starves the other.
+
+pub mod deferred;
+pub mod in_flight;
+pub mod skips;
+pub mod subscribers;
+
+pub use in_flight::Delivery;
+pub use skips::Skips;
+pub use subscribers::{Returned, Subscriber, Terms};
+
+use crate::clock::{Now, Tick};
+use crate::keys::{ConnectionKey, SubscriberKey};
+use crate::log::checkpoint::{ChannelCheckpoint, Outstanding};
+use crate::log::{Cursor, Found, Log, ReadPlan, Reading, RunLimit};
+use crate::message::Sequence;
+use bytes::Bytes;
+use deferred::{Deferral, Deferred};
+use in_flight::InFlight;
+use protocol::name::ChannelName;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::time::Duration;
+use subscribers::Subscribers;
+
+/// Bytes handed to one client before the next one's turn.
+const RUN_BYTES_MAX: usize = 128 << 10;
+
+/// Messages to be sent to one connection.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// Whole frames for a first delivery, as they lie in the log.
+    Fresh {
+        /// The frames.
+        frames: Bytes,
+        /// How many.
+        count: u32,
+    },
+    /// One frame that was sent before, or waited: its attempts must be set on the way out.
+    Again {
+        /// The frame as it lies in the log, with attempts 1.
+        frame: Bytes,
+        /// The attempts it must carry.
+        attempts: u16,
+    },
+}
+
+/// Whether a connection can take more after it was handed something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// It can.
+    Left,
+    /// It has as many unsent bytes as it may hold.
+    None,
+}
+
+/// Why FIN, REQ or TOUCH was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotYours {
+    /// No such message is in flight.
+    NotInFlight,
+    /// Another client holds it.
+    OtherClient,
+}
+
+/// What a channel counts, since this process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Messages the topic handed over.
+    pub messages: u64,
+    /// REQ commands.
+    pub requeued: u64,
+    /// Deliveries that timed out.
+    pub timed_out: u64,
+    /// Messages sent, for the first time or again.
+    pub delivered: u64,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct Channel {
+    name: ChannelName,
+    paused: bool,
+    /// The next message to deliver for the first time.
+    cursor: Cursor,
+    /// Where the messages handed over by the topic end. Invariant: `cursor <= end`.
+    end: Sequence,
+    /// Messages between `cursor` and `end` that are not read in order.
+    skips: Skips,
+    requeued: VecDeque<Requeued>,
+    deferred: Deferred,
+    in_flight: InFlight,
+    subscribers: Subscribers,
+    counts: Counts,
+    /// Whose turn it is.
+    requeued_first: bool,
+    /// More may not wait: what comes on top is dropped (ephemeral channels, NSQ behaviour).
+    depth_max: Option<u64>,
+    random: u64,
+    changed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Requeued {
+    sequence: Sequence,
+    attempts: u16,
+}
+
+impl Channel {
+    /// A channel whose first message is the one at `start`.
+    ///
+    /// `ephemeral_depth_max` bounds what may wait if the name is ephemeral (`--mem-queue-size`).
+    pub fn new(name: ChannelName, start: Sequence, ephemeral_depth_max: u64) -> Self {
+        Self {
+            name,
+            paused: false,
+            cursor: Cursor::at(start),
+            end: start,
+            skips: Skips::default(),
+            requeued: VecDeque::new(),
+            deferred: Deferred::default(),
+            in_flight: InFlight::default(),
+            subscribers: Subscribers::default(),
+            counts: Counts::default(),
+            requeued_first: false,
+            depth_max: name.is_ephemeral().then_some(ephemeral_depth_max),
+            random: 0x9e37_79b9_7f4a_7c15,
+            changed: true,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> ChannelName {
+        self.name
+    }
+
+    /// Whether deliveries are held back.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Holds deliveries back, or lets them go.
+    pub fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+        self.changed = true;
+    }
+
+    /// Messages waiting to be delivered: not those in flight or deferred (NSQ behaviour).
+    pub fn depth(&self) -> u64 {
+        (self.end - self.cursor.next()) - self.skips.len() + self.requeued.len() as u64
+    }
+
+    /// The next message to deliver for the first time.
+    pub fn cursor(&self) -> Sequence {
+        self.cursor.next()
+    }
+
+    /// Messages in flight.
+    pub fn in_flight_count(&self) -> u64 {
+        self.in_flight.len() as u64
+    }
+
+    /// Messages that wait for their time.
+    pub fn deferred_count(&self) -> u64 {
+        self.deferred.len() as u64
+    }
+
+    /// What it counted so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Its consumers.
+    pub fn subscribers(&self) -> impl Iterator<Item = (SubscriberKey, &Subscriber)> {
+        self.subscribers.iter()
+    }
+
+    /// How many consumers it has.
+    pub fn subscriber_count(&self) -> usize {
+        self.subscribers.len()
+    }
+
+    /// One consumer, if it has not left.
+    pub fn subscriber(&self, key: SubscriberKey) -> Option<&Subscriber> {
+        self.subscribers.get(key)
+    }
+
+    // --- what the topic does ---
+
+    /// Takes over the messages of `range`, which follows what it has.
+    pub fn accept(&mut self, range: Range<Sequence>) {
+        debug_assert_eq!(range.start, self.end, "messages come in order, none is left out");
+        self.end = range.end;
+        self.counts.messages += range.end - range.start;
+        self.changed = true;
+        if let Some(overflow) = self.depth_max.and_then(|max| self.depth().checked_sub(max)) {
+            let overflow = overflow.min(range.end - range.start);
+            self.skips.push(Sequence(range.end.0 - overflow)..range.end);
+        }
+    }
+
+    /// Makes `sequence`, which it has just accepted, wait until `due`.
+    pub fn defer(&mut self, sequence: Sequence, due: Tick) {
+        if self.cursor.next() <= sequence {
+            self.skips.push(sequence..sequence.next());
+        }
+        self.deferred.insert(Deferral { due, sequence, attempts: 0 });
+        self.changed = true;
+    }
+
+    /// Steps over the messages of `range`, which follows what it has: the topic was emptied before
+    /// it handed them over.
+    pub fn drop_unaccepted(&mut self, range: Range<Sequence>) {
+        debug_assert_eq!(range.start, self.end, "messages come in order, none is left out");
+        self.end = range.end;
+        self.skips.push(range);
+        self.changed = true;
+    }
+
+    /// Bounds what may wait, whatever its name: an ephemeral topic has no disk behind it.
+    pub fn bound_depth(&mut self, depth_max: u64) {
+        self.depth_max = Some(depth_max);
+    }
+
+    /// Forgets all its messages, also those in flight and deferred (NSQ behaviour).
+    pub fn empty(&mut self) {
+        self.cursor = Cursor::at(self.end);
+        self.skips = Skips::default();
+        self.requeued.clear();
+        self.deferred.clear();
+        self.in_flight.clear();
+        self.subscribers.forget_in_flight();
+        self.changed = true;
+    }
+
+    /// The lowest message it may still read in order or get back from a client; deferred and
+    /// requeued ones may lie lower. Cheap.
+    pub fn lowest_recent(&self) -> Sequence {
+        self.in_flight.lowest().map_or(self.cursor.next(), |low| low.min(self.cursor.next()))
+    }
+
+    /// The lowest message it still needs. Looks at every deferred and requeued message.
+    pub fn lowest_needed(&self) -> Sequence {
+        let requeued = self.requeued.iter().map(|requeued| requeued.sequence);
+        let deferred = self.deferred.iter().map(|deferral| deferral.sequence);
+        requeued.chain(deferred).fold(self.lowest_recent(), Sequence::min)
+    }
+
+    /// Whether it still needs any message of `range`. Looks at every deferred and requeued one.
+    pub fn needs_any(&self, range: &Range<Sequence>) -> bool {
+        let ahead = range.start.max(self.cursor.next())..range.end.min(self.end);
+        (ahead.start < ahead.end && !self.skips.covers(&ahead))
+            || self.in_flight.iter().any(|(sequence, _)| range.contains(&sequence))
+            || self.requeued.iter().any(|requeued| range.contains(&requeued.sequence))
+            || self.deferred.iter().any(|deferral| range.contains(&deferral.sequence))
+    }
+
+    // --- what its consumers do ---
+
+    /// A consumer comes.
+    pub fn subscribe(&mut self, terms: Terms) -> SubscriberKey {
+        self.subscribers.insert(terms)
+    }
+
+    /// A consumer goes. What it held waits for its timeout (NSQ behaviour).
+    pub fn unsubscribe(&mut self, key: SubscriberKey) {
+        self.subscribers.remove(key);
+    }
+
+    /// RDY.
+    pub fn set_ready_count(&mut self, key: SubscriberKey, ready_count: u64) {
+        self.subscribers.set_ready_count(key, ready_count);
+    }
+
+    /// Its connection has room again.
+    pub fn set_room(&mut self, key: SubscriberKey, room: Room) {
+        self.subscribers.set_congested(key, room == Room::None);
+    }
+
+    /// FIN.
+    ///
+    /// # Errors
+    /// [`NotYours`] when the message is not in flight to this client.
+    pub fn finish(&mut self, key: SubscriberKey, sequence: Sequence) -> Result<(), NotYours> {
+        self.held_by(key, sequence)?;
+        self.in_flight.remove(sequence);
+        self.subscribers.returned(key, Returned::Finished);
+        self.changed = true;
+        Ok(())
+    }
+
+    /// REQ: back to the queue, at once or after `delay`.
+    ///
+    /// # Errors
+    /// [`NotYours`] when the message is not in flight to this client.
+    pub fn requeue(
+        &mut self,
+        key: SubscriberKey,
+        sequence: Sequence,
+        delay: Duration,
+        now: Tick,
+    ) -> Result<(), NotYours> {
+        let attempts = self.held_by(key, sequence)?.attempts;
+        self.in_flight.remove(sequence);
+        self.subscribers.returned(key, Returned::Requeued);
+        self.counts.requeued += 1;
+        self.changed = true;
+        if delay.is_zero() {
+            self.requeued.push_back(Requeued { sequence, attempts });
+        } else {
+            self.deferred.insert(Deferral { due: now.plus(delay), sequence, attempts });
+        }
+        Ok(())
+    }
+
+    /// TOUCH: the client may keep the message for another of its timeouts from now, but never
+    /// longer than `total_max` from when it was sent.
+    ///
+    /// # Errors
+    /// [`NotYours`] when the message is not in flight to this client.
+    pub fn touch(
+        &mut self,
+        key: SubscriberKey,
+        sequence: Sequence,
+        message_timeout: Duration,
+        total_max: Duration,
+        now: Tick,
+    ) -> Result<(), NotYours> {
+        let sent = self.held_by(key, sequence)?.sent;
+        let deadline = now.plus(message_timeout).min(sent.plus(total_max));
+        self.in_flight.set_deadline(sequence, deadline);
+        Ok(())
+    }
+
+    fn held_by(&self, key: SubscriberKey, sequence: Sequence) -> Result<&Delivery, NotYours> {
+        match self.in_flight.get(sequence) {
+            None => Err(NotYours::NotInFlight),
+            Some(delivery) if delivery.subscriber != key => Err(NotYours::OtherClient),
+            Some(delivery) => Ok(delivery),
+        }
+    }
+
+    // --- time ---
+
+    /// When [`Self::pass_time`] has something to do next, at the earliest.
+    pub fn wake_at(&self) -> Option<Tick> {
+        match (self.in_flight.wake_at(), self.deferred.wake_at()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Takes back what timed out, and lets in what is due. How many messages timed out.
+    pub fn pass_time(&mut self, now: Tick) -> usize {
+        let expired = match self.in_flight.wake_at() {
+            Some(at) if at <= now => self.in_flight.take_expired(now),
+            _ => Vec::new(),
+        };
+        for &(sequence, delivery) in &expired {
+            self.subscribers.returned(delivery.subscriber, Returned::TimedOut);
+            self.requeued.push_back(Requeued { sequence, attempts: delivery.attempts });
+        }
+        self.counts.timed_out += expired.len() as u64;
+        while let Some(Deferral { sequence, attempts, .. }) = self.deferred.take_due(now) {
+            self.requeued.push_back(Requeued { sequence, attempts });
+            self.changed = true;
+        }
+        self.changed |= !expired.is_empty();
+        expired.len()
+    }
+
+    // --- delivery ---
+
+    /// Hands messages to consumers until there is none left, nobody can take one, or what comes
+    /// next is not in memory; then says which parts of the log to read.
+    pub fn deliver(
+        &mut self,
+        log: &mut Log,
+        now: Tick,
+        send: &mut dyn FnMut(ConnectionKey, Outgoing) -> Room,
+    ) -> Vec<ReadPlan> {
+        let mut missing = Missing::default();
+        while !self.paused {
+            let fresh = if missing.fresh.is_some() { 0 } else { self.fresh_waiting() };
+            let again = if missing.again.is_some() { 0 } else { self.requeued.len() as u64 };
+            if fresh == 0 && again == 0 {
+                break;
+            }
+            let Some((key, share)) = self.subscribers.next(fresh + again) else { break };
+            self.requeued_first = (self.requeued_first || fresh == 0) && 0 < again;
+            if self.requeued_first {
+                missing.again = self.deliver_again(key, log, now, send);
+            } else {
+                missing.fresh = self.deliver_fresh(key, share, log, now, send);
+            }
+            self.requeued_first = !self.requeued_first;
+        }
+        missing.fresh.into_iter().chain(missing.again).collect()
+    }
+
+    /// Steps over what is not read in order, and counts what waits behind it.
+    fn fresh_waiting(&mut self) -> u64 {
+        while let Some(past) = self.skips.take_at(self.cursor.next()) {
+            self.cursor = Cursor::at(past);
+        }
+        (self.end - self.cursor.next()) - self.skips.len()
+    }
+
+    fn deliver_fresh(
+        &mut self,
+        key: SubscriberKey,
+        share: u64,
+        log: &mut Log,
+        now: Tick,
+        send: &mut dyn FnMut(ConnectionKey, Outgoing) -> Room,
+    ) -> Option<ReadPlan> {
+        let terms = self.subscribers.get(key).expect("it was chosen just now").terms;
+        let sampled = is_sampled(terms);
+        let until = self.skips.first().unwrap_or(self.end);
+        let messages = if sampled { 1 } else { share.min(until - self.cursor.next()) };
+        let limit = RunLimit {
+            messages: u32::try_from(messages).unwrap_or(u32::MAX),
+            bytes: RUN_BYTES_MAX,
+        };
+        match log.read(&mut self.cursor, limit) {
+            Reading::Run(run) => {
+                self.changed = true;
+                if sampled && self.is_discarded(terms) {
+                    return None;
+                }
+                let delivery = Delivery {
+                    subscriber: key,
+                    attempts: 1,
+                    sent: now,
+                    deadline: now.plus(terms.message_timeout),
+                };
+                for offset in 0..u64::from(run.count) {
+                    self.in_flight.insert(run.first + offset, delivery);
+                }
+                self.sent(key, u64::from(run.count));
+                let fresh = Outgoing::Fresh { frames: run.bytes, count: run.count };
+                if send(terms.connection, fresh) == Room::None {
+                    self.subscribers.set_congested(key, true);
+                }
+                None
+            }
+            // Its deferral is known since it was accepted; without one it would be delivered twice.
+            Reading::Deferred { .. } => None,
+            Reading::Gap { .. } => {
+                self.changed = true;
+                None
+            }
+            Reading::NotInMemory(plan) => Some(plan),
+            Reading::End => {
+                unreachable!("the topic hands over only messages that are in the log")
+            }
+        }
+    }
+
+    fn deliver_again(
+        &mut self,
+        key: SubscriberKey,
+        log: &mut Log,
+        now: Tick,
+        send: &mut dyn FnMut(ConnectionKey, Outgoing) -> Room,
+    ) -> Option<ReadPlan> {
+        let Requeued { sequence, attempts } = *self.requeued.front()?;
+        let frame = match log.frame(sequence) {
+            Found::Frame(frame) => frame,
+            Found::NotInMemory(plan) => return Some(plan),
+            // Damaged on disk; the log has counted and reported it.
+            Found::Gone => {
+                self.requeued.pop_front();
+                self.changed = true;
+                return None;
+            }
+        };
+        self.requeued.pop_front();
+        self.changed = true;
+        let terms = self.subscribers.get(key).expect("it was chosen just now").terms;
+        if is_sampled(terms) && self.is_discarded(terms) {
+            return None;
+        }
+        // nsqd starts again at zero after 65,535 attempts; a message tried so often should not
+        // look new.
+        let attempts = attempts.saturating_add(1);
+        self.in_flight.insert(
+            sequence,
+            Delivery {
+                subscriber: key,
+                attempts,
+                sent: now,
+                deadline: now.plus(terms.message_timeout),
+            },
+        );
+        self.sent(key, 1);
+        if send(terms.connection, Outgoing::Again { frame, attempts }) == Room::None {
+            self.subscribers.set_congested(key, true);
+        }
+        None
+    }
+
+    fn sent(&mut self, key: SubscriberKey, count: u64) {
+        self.subscribers.sent(key, count);
+        self.counts.delivered += count;
+    }
+
+    fn is_discarded(&mut self, terms: Terms) -> bool {
+        // Marsaglia's xorshift: any even spread will do.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        u64::from(terms.sample_rate) < self.random % 100
+    }
+
+    // --- what is kept over a restart ---
+
+    /// Whether something changed since [`Self::checkpoint`] was asked last.
+    pub fn has_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// What must be kept to go on after a restart. What is in flight counts as waiting for another
+    /// try: after a restart nobody holds it.
+    pub fn checkpoint(&mut self, now: Now) -> ChannelCheckpoint {
+        self.changed = false;
+        let in_flight = self.in_flight.iter().map(|(sequence, delivery)| Outstanding {
+            sequence,
+            attempts: delivery.attempts,
+            due: None,
+        });
+        let requeued = self.requeued.iter().map(|requeued| Outstanding {
+            sequence: requeued.sequence,
+            attempts: requeued.attempts,
+            due: None,
+        });
+        let deferred = self.deferred.iter().map(|deferral| Outstanding {
+            sequence: deferral.sequence,
+            attempts: deferral.attempts,
+            due: Some(now.wall_of(deferral.due)),
+        });
+        ChannelCheckpoint {
+            name: self.name,
+            paused: self.paused,
+            cursor: self.cursor.next(),
+            skips: self.skips.iter().cloned().collect(),
+            outstanding: in_flight.chain(requeued).chain(deferred).collect(),
+        }
+    }
+
+    /// The channel that `checkpoint` describes, in a topic that has the messages of `there` and
+    /// has handed them over.
+    pub fn restore(
+        checkpoint: &ChannelCheckpoint,
+        there: Range<Sequence>,
+        ephemeral_depth_max: u64,
+        now: Now,
+    ) -> Self {
+        let end = there.end;
+        let cursor = checkpoint.cursor.max(there.start).min(end);
+        let mut channel = Self::new(checkpoint.name, cursor, ephemeral_depth_max);
+        channel.paused = checkpoint.paused;
+        channel.end = end;
+        for skip in &checkpoint.skips {
+            channel.skips.push(skip.start.max(cursor).min(end)..skip.end.max(cursor).min(end));
+        }
+        for &Outstanding { sequence, attempts, due } in &checkpoint.outstanding {
+            if !there.contains(&sequence) {
+                continue;
+            }
+            match due {
+                None => channel.requeued.push_back(Requeued { sequence, attempts }),
+                Some(due) => {
+                    let due = now.tick_of(due);
+                    channel.deferred.insert(Deferral { due, sequence, attempts });
+                }
+            }
+        }
+        channel
+    }
+}
+
+fn is_sampled(terms: Terms) -> bool {
+    matches!(terms.sample_rate, 1..=99)
+}
+
+/// The parts of the log that must be read before delivery can go on.
+#[derive(Debug, Default)]
+struct Missing {
+    fresh: Option<ReadPlan>,
+    again: Option<ReadPlan>,
+}

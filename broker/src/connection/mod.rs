@@ -1,0 +1,236 @@
+//! One client's connection: what it agreed, what it is owed, what it has not been sent yet.
+//!
+//! Lives on one core at a time. It starts on the core with the fewest connections and moves, with
+//! everything it is, to the core that owns its topic ([`handoff`]).
+//!
+//! | Where do I look for | |
+//! |---|---|
+//! | reading and cutting commands | [`reader`] |
+//! | the order of answers | [`answers`] |
+//! | what waits to be sent | [`output`] |
+//! | heartbeats and giving up on a peer | [`heartbeat`] |
+//! | the socket itself | [`socket`] |
+
+pub mod answers;
+pub mod handoff;
+pub mod heartbeat;
+pub mod output;
+pub mod reader;
+pub mod socket;
+
+use crate::clock::Tick;
+use crate::keys::{ChannelKey, SubscriberKey, TopicKey};
+use crate::routing::placement::Following;
+use answers::Answers;
+use heartbeat::Heartbeat;
+use output::Output;
+use protocol::conversation::Conversation;
+use protocol::frame;
+use protocol::identify::Settings;
+use protocol::name::TopicName;
+use protocol::refusal::Refusal;
+use socket::{Sent, Socket};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Waker;
+
+/// Messages are handed to a connection until this many bytes wait to be sent on it; then its
+/// channel chooses others. A frame is never cut, so the largest message comes on top.
+const OUTPUT_BYTES_FULL: usize = 256 << 10;
+/// When so few wait, it can take messages again.
+const OUTPUT_BYTES_LOW: usize = 64 << 10;
+/// A client that does not read its answers is not read from beyond this many unsent bytes.
+const OUTPUT_BYTES_DEAF: usize = 1 << 20;
+/// So many publishes of one connection may wait for other cores.
+const ANSWERS_WAITING_MAX: usize = 4_096;
+
+/// What a connection is, wherever it is: this is what moves.
+#[derive(Debug)]
+pub struct Session {
+    /// Where the client is.
+    pub peer: SocketAddr,
+    /// What it agreed.
+    pub settings: Settings,
+    /// What it may say now.
+    pub conversation: Conversation,
+    /// Whether it said its magic.
+    pub introduced: bool,
+    /// Seconds since the Unix epoch.
+    pub connected_at: i64,
+    /// Messages it published, by topic.
+    pub published: BTreeMap<TopicName, u64>,
+    /// Where it publishes to.
+    pub following: Following,
+    /// When the next heartbeat is due, and when it is given up.
+    pub heartbeat: Heartbeat,
+}
+
+/// What a connection reads from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// The topic, on this core.
+    pub topic: TopicKey,
+    /// Its channel.
+    pub channel: ChannelKey,
+    /// Who it is there.
+    pub subscriber: SubscriberKey,
+}
+
+/// How far a connection is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It is served.
+    Open,
+    /// Nothing more is read as a command; what waits is sent, then the client is told the end.
+    Ending,
+    /// All was sent; what the client still sends is thrown away until it closes, or until this
+    /// tick: closing with unread input would destroy the last frame on its way.
+    Lingering(Tick),
+    /// It is broken, or its time is up.
+    Dead,
+}
+
+/// A connection on this core.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its socket.
+    pub socket: Rc<Socket>,
+    /// What it is.
+    pub session: Session,
+    /// What it is owed.
+    pub answers: Answers<Reply>,
+    /// What it was not sent yet.
+    pub output: Output,
+    /// What it reads from.
+    pub subscription: Option<Subscription>,
+    /// How far it is from its end.
+    pub life: Life,
+    /// Since when the peer takes no bytes.
+    pub blocked_since: Option<Tick>,
+    /// It is in the list of those to be sent at the end of the turn.
+    pub queued_to_send: bool,
+    /// Its channel was told that it is full.
+    pub congested: bool,
+    /// When its alarm rings.
+    pub alarm: Option<Tick>,
+    /// Its reader, waiting for room.
+    pub reader: Option<Waker>,
+}
+
+/// An answer to a command.
+#[derive(Debug)]
+pub enum Reply {
+    /// `OK`.
+    Ok,
+    /// Another response.
+    Response(Vec<u8>),
+    /// A refusal; may close the connection.
+    Refused(Refusal),
+}
+
+impl Connection {
+    /// A connection over `socket`, open.
+    pub fn new(socket: Rc<Socket>, session: Session) -> Self {
+        Self {
+            socket,
+            session,
+            answers: Answers::default(),
+            output: Output::default(),
+            subscription: None,
+            life: Life::Open,
+            blocked_since: None,
+            queued_to_send: false,
+            congested: false,
+            alarm: None,
+            reader: None,
+        }
+    }
+
+    /// Gives an answer that is known now.
+    pub fn answer(&mut self, reply: Reply) {
+        let (output, life) = (&mut self.output, &mut self.life);
+        self.answers.give(reply, |reply| emit(output, life, &reply));
+    }
+
+    /// Gives the answer of a place that was promised.
+    pub fn fulfil(&mut self, place: answers::AnswerPlace, reply: Reply) {
+        let (output, life) = (&mut self.output, &mut self.life);
+        self.answers.fulfil(place, reply, |reply| emit(output, life, &reply));
+    }
+
+    /// Whether messages may be handed to it.
+    pub fn is_full(&self) -> bool {
+        OUTPUT_BYTES_FULL <= self.output.len()
+    }
+
+    /// Whether it has sent enough to take messages again.
+    pub fn has_room(&self) -> bool {
+        self.output.len() <= OUTPUT_BYTES_LOW
+    }
+
+    /// Whether its commands must wait: it does not read its answers, or too many of its publishes
+    /// are on their way.
+    pub fn must_wait(&self) -> bool {
+        OUTPUT_BYTES_DEAF <= self.output.len() || ANSWERS_WAITING_MAX <= self.answers.len()
+    }
+
+    /// Whether everything it is owed was sent.
+    pub fn is_settled(&self) -> bool {
+        self.answers.is_empty() && self.output.is_empty()
+    }
+
+    /// Sends what it can without waiting.
+    pub fn send(&mut self, now: Tick) -> Sent {
+        match self.socket.send(&mut self.output) {
+            Ok(Sent::All) => {
+                self.blocked_since = None;
+                Sent::All
+            }
+            Ok(Sent::Blocked) => {
+                self.blocked_since.get_or_insert(now);
+                Sent::Blocked
+            }
+            Err(_) => {
+                // The peer is gone; its reader will learn the same.
+                self.die();
+                Sent::All
+            }
+        }
+    }
+
+    /// Ends it at once: its reader finds the end of the stream.
+    pub fn die(&mut self) {
+        self.life = Life::Dead;
+        self.socket.shut_down(std::net::Shutdown::Both);
+        self.wake_reader();
+    }
+
+    /// Lets its reader look again.
+    pub fn wake_reader(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+fn emit(output: &mut Output, life: &mut Life, reply: &Reply) {
+    // Behind a fatal refusal nothing is said any more.
+    if *life != Life::Open {
+        return;
+    }
+    output.gather(|bytes| match reply {
+        Reply::Ok => bytes.extend_from_slice(frame::OK),
+        Reply::Response(data) => frame::push_response(bytes, data),
+        Reply::Refused(refusal) => {
+            let mut text = Vec::new();
+            refusal.push_text(&mut text);
+            frame::push_error(bytes, &text);
+        }
+    });
+    if let Reply::Refused(refusal) = reply
+        && refusal.closes_connection()
+    {
+        *life = Life::Ending;
+    }
+}

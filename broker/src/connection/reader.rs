@@ -1,0 +1,213 @@
+//! Reads what a client says and has it executed, in order, until one of the two has enough.
+//!
+//! One task a connection. Bytes are read into a buffer that all connections of the core share, and
+//! executed from there; only what is left of an unfinished command is kept with the connection.
+
+use super::handoff::Traveller;
+use super::{Life, Reply};
+use crate::command::{self, Step, Subscribed};
+use crate::keys::ConnectionKey;
+use crate::routing::placement::ShardId;
+use crate::routing::request::Request;
+use crate::shard::Shard;
+use protocol::decoder::Decoder;
+use protocol::name::{ChannelName, TopicName};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+/// Serves a connection of this core until it ends or moves. `unread` is what it brought along.
+pub async fn serve(shard: Rc<Shard>, key: ConnectionKey, unread: Vec<u8>) {
+    let decoder = Decoder::new(shard.config.limits.clone());
+    let mut reader = Reader { shard, key, decoder, unread, refused: false };
+    let mut step = if reader.unread.is_empty() { Step::ReadOn } else { reader.execute_unread() };
+    loop {
+        step = match step {
+            Step::ReadOn | Step::End => {
+                reader.refused |= step == Step::End;
+                // Those that are ready have their turn, and the turn ends, before more is read.
+                glommio::executor().yield_now().await;
+                match reader.read_and_execute().await {
+                    Some(step) => step,
+                    None => break,
+                }
+            }
+            Step::Wait { outbox } => {
+                reader.wait_for_room(outbox).await;
+                reader.execute_unread()
+            }
+            Step::Move(to) => {
+                if reader.depart(to).await {
+                    return;
+                }
+                reader.execute_unread()
+            }
+            Step::Subscribe(topic, channel) => {
+                reader.subscribe(topic, channel).await;
+                reader.execute_unread()
+            }
+        };
+    }
+    reader.say_the_last().await;
+    reader.shard.leave(key);
+}
+
+struct Reader {
+    shard: Rc<Shard>,
+    key: ConnectionKey,
+    decoder: Decoder,
+    /// The beginning of a command whose end has not come, and what could not be executed yet.
+    unread: Vec<u8>,
+    /// Nothing more is executed: the client was refused, which it may not have been told yet.
+    refused: bool,
+}
+
+impl Reader {
+    /// Waits for bytes and executes them; `None` at the end of the stream.
+    async fn read_and_execute(&mut self) -> Option<Step> {
+        poll_fn(|context| self.poll_read_and_execute(context)).await
+    }
+
+    fn poll_read_and_execute(&mut self, context: &mut Context<'_>) -> Poll<Option<Step>> {
+        let shard = self.shard.clone();
+        let Some(socket) = shard.socket_of(self.key) else { return Poll::Ready(None) };
+        let mut buffer = shard.read_buffer.borrow_mut();
+        let bytes = match ready!(socket.poll_read(context, &mut buffer)) {
+            Ok(0) | Err(_) => return Poll::Ready(None),
+            Ok(length) => &buffer[..length],
+        };
+        if self.refused || shard.is_ending(self.key) {
+            return Poll::Ready(Some(Step::End));
+        }
+        let step = if self.unread.is_empty() {
+            let (consumed, step) = execute(&shard, self.key, &mut self.decoder, bytes);
+            self.unread.extend_from_slice(&bytes[consumed..]);
+            step
+        } else {
+            self.unread.extend_from_slice(bytes);
+            self.execute_unread()
+        };
+        Poll::Ready(Some(step))
+    }
+
+    fn execute_unread(&mut self) -> Step {
+        let (consumed, step) = execute(&self.shard, self.key, &mut self.decoder, &self.unread);
+        self.unread.drain(..consumed);
+        if self.unread.is_empty() {
+            // A large command came in pieces; its room is not kept for the next one.
+            self.unread = Vec::new();
+        }
+        step
+    }
+
+    /// At the end of the stream: a client that only closed its sending half is answered what it
+    /// is owed (NSQ behaviour). A broken connection is owed nothing.
+    async fn say_the_last(&mut self) {
+        self.shard.stop_consuming(self.key);
+        if let Some(refusal) = self.decoder.refuse_truncated(&self.unread)
+            && !self.refused
+        {
+            let mut state = self.shard.state.borrow_mut();
+            if let Some(connection) = state.connections.get_mut(self.key) {
+                connection.answer(Reply::Refused(refusal));
+                state.queue_to_send(self.key);
+            }
+            drop(state);
+            self.shard.turn.wake();
+        }
+        self.settle().await;
+    }
+
+    /// Waits until everything the client is owed was sent, or the connection broke.
+    async fn settle(&self) {
+        poll_fn(|context| {
+            let mut state = self.shard.state.borrow_mut();
+            match state.connections.get_mut(self.key) {
+                Some(connection) if connection.life == Life::Open && !connection.is_settled() => {
+                    connection.reader = Some(context.waker().clone());
+                    Poll::Pending
+                }
+                _ => Poll::Ready(()),
+            }
+        })
+        .await;
+    }
+
+    /// Waits until answers and publishes have room again, or the connection ends.
+    async fn wait_for_room(&self, mut outbox: Option<ShardId>) {
+        poll_fn(|context| {
+            let mut state = self.shard.state.borrow_mut();
+            if let Some(to) = outbox.take() {
+                state.outboxes.wait(to, context.waker().clone());
+                return Poll::Pending;
+            }
+            match state.connections.get_mut(self.key) {
+                Some(connection) if connection.life == Life::Open && connection.must_wait() => {
+                    connection.reader = Some(context.waker().clone());
+                    Poll::Pending
+                }
+                _ => Poll::Ready(()),
+            }
+        })
+        .await;
+    }
+
+    /// Moves the connection to another core when all it is owed was sent; false when it ended
+    /// first, or cannot be moved.
+    async fn depart(&mut self, to: ShardId) -> bool {
+        self.settle().await;
+        let mut state = self.shard.state.borrow_mut();
+        let Some(connection) = state.connections.get_mut(self.key) else { return false };
+        if connection.life != Life::Open {
+            return false;
+        }
+        let stream = match connection.socket.duplicate() {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::error!(
+                    "failed to move client({}) to another core - {error}",
+                    connection.session.peer
+                );
+                connection.die();
+                return false;
+            }
+        };
+        let connection = state.connections.remove(self.key).expect("it was there");
+        let unread = std::mem::take(&mut self.unread);
+        let traveller = Traveller { stream, session: connection.session, unread };
+        state.outboxes.push(to, Request::Arrive(Box::new(traveller)));
+        state.report_load();
+        true
+    }
+
+    /// Makes the connection a consumer, and answers when its channel is kept.
+    async fn subscribe(&mut self, topic: TopicName, channel: ChannelName) {
+        let now = self.shard.clock.now();
+        let subscribed = {
+            let mut state = self.shard.state.borrow_mut();
+            command::subscribe(&mut state, self.key, topic, channel, now)
+        };
+        match subscribed {
+            Subscribed::Refused => return,
+            Subscribed::ToNew => self.shard.keep_channel(topic, channel).await,
+            Subscribed::ToKnown => {}
+        }
+        let mut state = self.shard.state.borrow_mut();
+        if let Some(connection) = state.connections.get_mut(self.key) {
+            connection.answer(Reply::Ok);
+            state.queue_to_send(self.key);
+        }
+    }
+}
+
+fn execute(
+    shard: &Shard,
+    key: ConnectionKey,
+    decoder: &mut Decoder,
+    input: &[u8],
+) -> (usize, Step) {
+    let now = shard.clock.now();
+    let result = command::execute(&mut shard.state.borrow_mut(), key, decoder, input, now);
+    shard.turn.wake();
+    result
+}

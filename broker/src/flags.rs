@@ -1,0 +1,209 @@
+//! The broker's flags, with nsqd's names and defaults, and what they mean.
+//!
+//! Knows: the command line. [`crate::config`] is what comes out.
+
+use crate::config::Config;
+use clap::{ArgAction, Parser};
+use protocol::identify::Offer;
+use protocol::limits::Limits;
+use startup::log::LogLevel;
+use startup::{duration, flags, hostname, node_id};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "nsqd")]
+pub struct Flags {
+    /// print version string
+    #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
+    pub version: bool,
+    /// set log verbosity: debug, info, warn, error, or fatal
+    #[arg(long, default_value = "info")]
+    pub log_level: LogLevel,
+    /// log message prefix
+    #[arg(long, default_value = "[nsqd] ")]
+    pub log_prefix: String,
+    /// [deprecated] has no effect, use --log-level
+    #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
+    pub verbose: bool,
+
+    /// cores that serve, each with its own topics (default: one per core it may run on)
+    #[arg(long, value_parser = flags::integer::<u16>, default_value = "0")]
+    pub shards: u16,
+    /// bytes of messages held in memory, over all shards
+    #[arg(long, value_parser = flags::integer::<i64>, default_value = "134217728")]
+    pub memory_bytes: i64,
+    /// how long an idle shard looks for new work before it sleeps
+    #[arg(long, value_parser = duration::parse, default_value = "20us")]
+    pub spin: Duration,
+
+    /// unique part for message IDs, (int) in range [0,1024) (default is hash of hostname)
+    #[arg(long, value_parser = flags::integer::<i64>)]
+    pub node_id: Option<i64>,
+    /// <addr>:<port> to listen on for TCP clients
+    #[arg(long, default_value = "0.0.0.0:4150")]
+    pub tcp_address: String,
+    /// <addr>:<port> to listen on for HTTP clients
+    #[arg(long, default_value = "0.0.0.0:4151")]
+    pub http_address: String,
+    /// address that will be registered with lookupd (default to the OS hostname)
+    #[arg(long, default_value = "")]
+    pub broadcast_address: String,
+    /// TCP port that will be registered with lookupd (defaults to the TCP port that this nsqd is listening on)
+    #[arg(long, value_parser = flags::integer::<u16>, default_value = "0")]
+    pub broadcast_tcp_port: u16,
+    /// HTTP port that will be registered with lookupd (defaults to the HTTP port that this nsqd is listening on)
+    #[arg(long, value_parser = flags::integer::<u16>, default_value = "0")]
+    pub broadcast_http_port: u16,
+    /// lookupd TCP address (may be given multiple times)
+    #[arg(long)]
+    pub lookupd_tcp_address: Vec<String>,
+
+    /// path to store disk-backed messages
+    #[arg(long, default_value = "")]
+    pub data_path: PathBuf,
+    /// messages that may wait in an ephemeral topic or channel
+    #[arg(long, value_parser = flags::integer::<i64>, default_value = "10000")]
+    pub mem_queue_size: i64,
+    /// number of bytes per log file before rolling
+    #[arg(long, value_parser = flags::integer::<i64>, default_value = "67108864")]
+    pub max_bytes_per_file: i64,
+
+    /// default duration to wait before auto-requeing a message
+    #[arg(long, value_parser = duration::parse, default_value = "1m0s")]
+    pub msg_timeout: Duration,
+    /// maximum duration before a message will timeout
+    #[arg(long, value_parser = duration::parse, default_value = "15m0s")]
+    pub max_msg_timeout: Duration,
+    /// maximum size of a single message in bytes
+    #[arg(long, value_parser = flags::integer::<i64>, default_value = "1048576")]
+    pub max_msg_size: i64,
+    /// maximum requeuing timeout for a message
+    #[arg(long, value_parser = duration::parse, default_value = "1h0m0s")]
+    pub max_req_timeout: Duration,
+    /// maximum size of a single command body
+    #[arg(long, value_parser = flags::integer::<i64>, default_value = "5242880")]
+    pub max_body_size: i64,
+
+    /// maximum client configurable duration of time between client heartbeats
+    #[arg(long, value_parser = duration::parse, default_value = "1m0s")]
+    pub max_heartbeat_interval: Duration,
+    /// maximum RDY count for a client
+    #[arg(long, value_parser = flags::integer::<i64>, default_value = "2500")]
+    pub max_rdy_count: i64,
+    /// maximum client configurable size (in bytes) for a client output buffer
+    #[arg(long, value_parser = flags::integer::<i64>, default_value = "65536")]
+    pub max_output_buffer_size: i64,
+    /// maximum client configurable duration of time between flushing to a client
+    #[arg(long, value_parser = duration::parse, default_value = "30s")]
+    pub max_output_buffer_timeout: Duration,
+    /// minimum client configurable duration of time between flushing to a client
+    #[arg(long, value_parser = duration::parse, default_value = "25ms")]
+    pub min_output_buffer_timeout: Duration,
+    /// default duration of time between flushing data to clients
+    #[arg(long, value_parser = duration::parse, default_value = "250ms")]
+    pub output_buffer_timeout: Duration,
+    /// maximum channel consumer connection count per nsqd instance (default 0, i.e., unlimited)
+    #[arg(long, value_parser = flags::integer::<i64>, default_value = "0")]
+    pub max_channel_consumers: i64,
+}
+
+impl Flags {
+    /// What the flags mean on a machine with `processors` cores to run on.
+    ///
+    /// # Errors
+    /// A sentence that names the flag and what it allows.
+    pub fn into_config(self, processors: usize, started_at: i64) -> Result<Config, String> {
+        let hostname = hostname::hostname();
+        let shards = match self.shards {
+            0 => u16::try_from(processors.max(1)).unwrap_or(u16::MAX),
+            shards => shards,
+        };
+        let node_id = match self.node_id {
+            None => node_id::default_node_id(&hostname),
+            Some(id) => u16::try_from(id)
+                .ok()
+                .filter(|&id| id < node_id::NODE_ID_LIMIT)
+                .ok_or("--node-id must be [0,1024)")?,
+        };
+        let memory_bytes = positive(self.memory_bytes, "--memory-bytes")?;
+        let limits = Limits {
+            max_message_bytes: positive(self.max_msg_size, "--max-msg-size")?,
+            max_body_bytes: positive(self.max_body_size, "--max-body-size")?,
+            max_ready_count: u64::try_from(self.max_rdy_count)
+                .map_err(|_| "--max-rdy-count must be 0 or more")?,
+            max_requeue_delay: self.max_req_timeout,
+            message_timeout: self.msg_timeout,
+            max_message_timeout: self.max_msg_timeout,
+            max_heartbeat_interval: self.max_heartbeat_interval,
+            max_output_buffer_bytes: positive(
+                self.max_output_buffer_size,
+                "--max-output-buffer-size",
+            )?,
+            default_output_buffer_timeout: self.output_buffer_timeout,
+            min_output_buffer_timeout: self.min_output_buffer_timeout,
+            max_output_buffer_timeout: self.max_output_buffer_timeout,
+            ..Limits::default()
+        };
+        Ok(Config {
+            data_path: if self.data_path.as_os_str().is_empty() {
+                PathBuf::from(".")
+            } else {
+                self.data_path
+            },
+            shards,
+            node_id,
+            limits,
+            offer: Offer {
+                version: crate::config::NSQ_VERSION.to_string(),
+                tls: false,
+                snappy: false,
+                deflate: false,
+                max_deflate_level: 6,
+                auth_required: false,
+                topology_region: String::new(),
+                topology_zone: String::new(),
+            },
+            mem_queue_size: u64::try_from(self.mem_queue_size)
+                .map_err(|_| "--mem-queue-size must be 0 or more")?,
+            max_channel_consumers: u64::try_from(self.max_channel_consumers)
+                .map_err(|_| "--max-channel-consumers must be 0 or more")?,
+            memory_bytes_per_shard: memory_bytes / usize::from(shards),
+            segment_bytes_max: positive(self.max_bytes_per_file, "--max-bytes-per-file")? as u64,
+            broadcast_address: if self.broadcast_address.is_empty() {
+                hostname.clone()
+            } else {
+                self.broadcast_address
+            },
+            hostname,
+            broadcast_tcp_port: Some(self.broadcast_tcp_port).filter(|&port| port != 0),
+            broadcast_http_port: Some(self.broadcast_http_port).filter(|&port| port != 0),
+            tcp_address: address(&self.tcp_address, "--tcp-address")?,
+            http_address: match self.http_address.as_str() {
+                "" => None,
+                text => Some(address(text, "--http-address")?),
+            },
+            lookupd_addresses: self.lookupd_tcp_address,
+            started_at,
+            spin: self.spin,
+        })
+    }
+}
+
+fn positive(value: i64, flag: &str) -> Result<usize, String> {
+    usize::try_from(value)
+        .ok()
+        .filter(|&value| 0 < value)
+        .ok_or_else(|| format!("{flag} must be 1 or more, not {value}"))
+}
+
+/// `host:port`, or `:port` for every address of the machine.
+fn address(text: &str, flag: &str) -> Result<SocketAddr, String> {
+    let text = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_string() };
+    let mut addresses = text
+        .to_socket_addrs()
+        .map_err(|error| format!("{flag} ({text}) is not an address and port - {error}"))?;
+    addresses.next().ok_or_else(|| format!("{flag} ({text}) names no address"))
+}

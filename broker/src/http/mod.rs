@@ -1,0 +1,179 @@
+//! The broker's HTTP side: publishing, administration and statistics for whoever has no NSQ client.
+//!
+//! One task a connection, on the core that it was given to. It asks the owner of a topic for what
+//! concerns that topic, and every core for what concerns them all, so nothing here knows where a
+//! topic lives.
+//!
+//! Requests of a connection are served one after another, also when they come at once: answers
+//! stand in their order. What a connection holds in memory is bounded by one head, one body and one
+//! answer; a client that is slow keeps its own task waiting and nobody else.
+//!
+//! | Where do I look for | |
+//! |---|---|
+//! | which paths there are | [`routes`] |
+//! | `/pub`, `/mpub` | [`publish`] |
+//! | `/topic/...` | [`topic`] |
+//! | `/channel/...` | [`channel`] |
+//! | `/stats` | [`stats`] |
+//! | `/ping`, `/info` | [`about`] |
+//! | one request while it is served, and its body | [`incoming`] |
+//! | bytes, and how long they may take | [`transport`] |
+
+mod about;
+mod administration;
+mod channel;
+mod incoming;
+mod publish;
+mod routes;
+mod stats;
+mod topic;
+mod transport;
+
+use crate::connection::socket::Socket;
+use crate::shard::Shard;
+use incoming::Incoming;
+use protocol::http::date::http_date;
+use protocol::http::request::{BadRequest, Head, parse_head};
+use protocol::http::response::{Exchange, Response, Status};
+use protocol::http::route::Routed;
+use routes::Route;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use transport::{Ended, Transport};
+
+/// Serves one HTTP connection until one of the two sides has enough.
+pub async fn serve(shard: Rc<Shard>, socket: Rc<Socket>, peer: SocketAddr) {
+    let _counted = Counted::new(shard.clone());
+    let mut transport = Transport::new(shard.clone(), socket);
+    // How it ended interests nobody: either side may close whenever it likes.
+    if serve_requests(&shard, &mut transport, peer).await.is_ok() {
+        transport.close().await;
+    }
+}
+
+/// A connection in the number of those that its core has.
+struct Counted(Rc<Shard>);
+
+impl Counted {
+    fn new(shard: Rc<Shard>) -> Self {
+        let mut state = shard.state.borrow_mut();
+        state.http_connections += 1;
+        state.report_load();
+        drop(state);
+        Self(shard)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut state = self.0.state.borrow_mut();
+        state.http_connections -= 1;
+        // A core that stops drops its tasks when nobody takes its reports any more.
+        if !state.stopping {
+            state.report_load();
+        }
+    }
+}
+
+/// Serves one request after another. An orderly end is `Ok`: what was answered is still on its way.
+async fn serve_requests(
+    shard: &Rc<Shard>,
+    transport: &mut Transport,
+    peer: SocketAddr,
+) -> Result<(), Ended> {
+    loop {
+        let head = match next_head(transport).await? {
+            Ok(head) => head,
+            Err(refused) => {
+                transport.send(|bytes| bytes.extend_from_slice(refused.answer())).await?;
+                return Ok(());
+            }
+        };
+        let exchange = serve_one(shard, transport, peer, &head).await?;
+        if !exchange.keep_alive {
+            return Ok(());
+        }
+    }
+}
+
+/// The head of the next request.
+async fn next_head(transport: &mut Transport) -> Result<Result<Head, BadRequest>, Ended> {
+    // Heads that came with an earlier request need no reading.
+    if transport.unread().is_empty() {
+        transport.wait_for_request().await?;
+    }
+    let deadline = transport.head_deadline();
+    loop {
+        match parse_head(transport.unread()) {
+            Ok(Some((head, bytes))) => {
+                transport.consume(bytes);
+                return Ok(Ok(head));
+            }
+            Ok(None) => transport.read_until(deadline).await?,
+            Err(refused) => return Ok(Err(refused)),
+        }
+    }
+}
+
+/// Serves one request: routes it, has it answered, sends the answer, logs it.
+async fn serve_one(
+    shard: &Rc<Shard>,
+    transport: &mut Transport,
+    peer: SocketAddr,
+    head: &Head,
+) -> Result<Exchange, Ended> {
+    let begun = shard.clock.now().tick;
+    let mut incoming = Incoming::new(shard, head, transport);
+    let (response, is_logged) = match routes::ROUTES.route(head) {
+        Routed::Found(route, _) => (answer(route, &mut incoming).await, route.is_logged()),
+        Routed::Respond(response) => (response, true),
+    };
+    // Before the answer, which says whether the connection goes on.
+    let is_passed = incoming.pass_body().await;
+    let goes_on = is_passed && !shard.state.borrow().stopping;
+    let exchange = if goes_on { head.exchange() } else { head.exchange().closing() };
+
+    let now = shard.clock.now();
+    let date = http_date(u64::try_from(now.wall.0 / 1_000_000_000).unwrap_or(0));
+    if is_logged {
+        tracing::info!(
+            "{} {} {} ({peer}) {}",
+            response.status.code(),
+            head.method,
+            head.target,
+            startup::duration::format(now.tick.since(begun))
+        );
+    }
+    transport.send(|bytes| response.encode(bytes, &date, exchange)).await?;
+    Ok(exchange)
+}
+
+async fn answer(route: Route, incoming: &mut Incoming<'_>) -> Response {
+    let answer = match route {
+        Route::Ping => Ok(about::ping(incoming.shard).await),
+        Route::Info => Ok(about::info(&incoming.shard.config)),
+        Route::Stats => stats::stats(incoming).await,
+        Route::Publish => publish::publish(incoming).await,
+        Route::PublishMany => publish::publish_many(incoming).await,
+        Route::Topic(verb) => topic::administer(incoming, verb).await,
+        Route::Channel(verb) => channel::administer(incoming, verb).await,
+    };
+    answer.unwrap_or_else(|Refused(status, code)| Response::error(status, code))
+}
+
+/// Why a request is not served: the status, and the word that clients look for in the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Refused(Status, &'static str);
+
+impl Refused {
+    /// The query breaks the rules of queries.
+    const INVALID_REQUEST: Self = Self(Status::BadRequest, "INVALID_REQUEST");
+    /// There is no `topic` in the query.
+    const MISSING_ARG_TOPIC: Self = Self(Status::BadRequest, "MISSING_ARG_TOPIC");
+    /// The `topic` is no legal name. Routes about channels have another word for it.
+    const INVALID_TOPIC: Self = Self(Status::BadRequest, "INVALID_TOPIC");
+    /// There is no such topic.
+    const TOPIC_NOT_FOUND: Self = Self(Status::NotFound, "TOPIC_NOT_FOUND");
+    /// The fault is here.
+    const INTERNAL_ERROR: Self = Self(Status::InternalServerError, "INTERNAL_ERROR");
+}

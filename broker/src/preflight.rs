@@ -1,0 +1,76 @@
+//! What must be so before a core can start: each failure is one sentence that says what to do.
+
+use glommio::{LocalExecutorBuilder, Placement};
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Resource, getrlimit};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// What one shard's ring may lock, as glommio demands it.
+const LOCKED_BYTES_PER_SHARD: u64 = 512 << 10;
+
+/// Takes the data path for this process; the lock is held as long as the result lives.
+///
+/// Rule (NSQ behaviour): an exclusive `flock` on the folder itself.
+///
+/// # Errors
+/// A sentence in NSQ's words.
+#[expect(clippy::disallowed_methods, reason = "before any core serves")]
+pub fn lock_data_path(path: &Path) -> Result<OwnedFd, String> {
+    let shown = path.display();
+    let folder = File::open(path)
+        .map_err(|error| format!("failed to lock data-path: open {shown}: {}", describe(&error)))?;
+    if !folder.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(format!("failed to lock data-path: {shown} is not a directory"));
+    }
+    flock(&folder, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
+        let reason = match error {
+            rustix::io::Errno::WOULDBLOCK => "resource temporarily unavailable".to_string(),
+            error => describe(&error.into()),
+        };
+        format!(
+            "failed to lock data-path: cannot flock directory {shown} - {reason} \
+             (possibly in use by another instance of nsqd)"
+        )
+    })?;
+    Ok(folder.into())
+}
+
+/// Go's words for the errors a start meets most.
+fn describe(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file or directory".to_string(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_string(),
+        _ => error.to_string(),
+    }
+}
+
+/// Tries whether a shard can start: whether io_uring is there and allowed, and the limit of locked
+/// memory is high enough.
+///
+/// # Errors
+/// A sentence that names the obstacle and how to remove it.
+pub fn check_ring() -> Result<(), String> {
+    let limit = getrlimit(Resource::Memlock).current;
+    if let Some(limit) = limit.filter(|&limit| limit < LOCKED_BYTES_PER_SHARD) {
+        return Err(format!(
+            "the limit of locked memory (RLIMIT_MEMLOCK) is {} KiB and io_uring needs {} KiB: \
+             raise it with `ulimit -l {}`, with `LimitMEMLOCK=infinity` in a systemd unit, or \
+             with `--ulimit memlock=-1` for a container",
+            limit >> 10,
+            LOCKED_BYTES_PER_SHARD >> 10,
+            LOCKED_BYTES_PER_SHARD >> 10,
+        ));
+    }
+    LocalExecutorBuilder::new(Placement::Unbound).io_memory(64 << 10).make().map(drop).map_err(
+        |error| {
+            format!(
+                "io_uring cannot be used - {error}: it may be switched off \
+                 (`sysctl kernel.io_uring_disabled` must be 0), forbidden by a container's seccomp \
+                 profile (allow io_uring_setup, io_uring_enter and io_uring_register), or missing \
+                 (the kernel must be 5.8 or newer)"
+            )
+        },
+    )
+}

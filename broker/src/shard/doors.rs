@@ -1,0 +1,213 @@
+//! The ports, and which core a new connection goes to.
+//!
+//! Bound before any core starts, so that a taken port is an error of the start. The first core
+//! accepts; every connection goes to the core with the fewest, since NSQ connections are few, long
+//! and heavy: spread by the kernel's hash, 16 of them on 16 cores would leave one core with three
+//! times the mean.
+
+use super::Shard;
+use super::state::Job;
+use crate::connection::heartbeat::Heartbeat;
+use crate::connection::socket::Socket;
+use crate::connection::{Connection, Session};
+use crate::routing::placement::{Following, ShardId, least_loaded};
+use crate::routing::request::{Door, Request};
+use protocol::conversation::Conversation;
+use protocol::identify::Settings;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How long accepting pauses when no descriptor is left: trying again at once would only spin.
+const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(50);
+
+/// With [`BETWEEN_BIND_TRIES`] a second in all.
+const BIND_TRIES: u32 = 50;
+const BETWEEN_BIND_TRIES: Duration = Duration::from_millis(20);
+
+/// The listening sockets.
+#[derive(Debug)]
+pub struct Doors {
+    /// NSQ's TCP protocol.
+    pub tcp: TcpListener,
+    /// HTTP, unless switched off.
+    pub http: Option<TcpListener>,
+}
+
+impl Doors {
+    /// Listens on both ports.
+    ///
+    /// # Errors
+    /// A sentence that names the address and what the system said.
+    pub fn open(tcp: SocketAddr, http: Option<SocketAddr>) -> Result<Self, String> {
+        let listen = |address: SocketAddr| {
+            bind_patiently(address).map_err(|error| {
+                format!("listen ({address}) failed - listen tcp {address}: {}", explain(&error))
+            })
+        };
+        Ok(Self { tcp: listen(tcp)?, http: http.map(listen).transpose()? })
+    }
+
+    /// More descriptors of the same sockets.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let http = self.http.as_ref().map(TcpListener::try_clone).transpose()?;
+        Ok(Self { tcp: self.tcp.try_clone()?, http })
+    }
+}
+
+/// Binds, with some patience for a predecessor that was killed: the kernel takes its ring down in
+/// the background, and until then requests in it keep its listening sockets alive.
+#[expect(clippy::disallowed_methods, reason = "before any core serves")]
+fn bind_patiently(address: SocketAddr) -> io::Result<TcpListener> {
+    for _ in 0..BIND_TRIES {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                std::thread::sleep(BETWEEN_BIND_TRIES);
+            }
+            outcome => return outcome,
+        }
+    }
+    TcpListener::bind(address)
+}
+
+/// The words Go's standard library has for the errors a start meets most.
+fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "bind: address already in use".to_string(),
+        io::ErrorKind::PermissionDenied => "bind: permission denied".to_string(),
+        _ => format!("bind: {error}"),
+    }
+}
+
+impl Shard {
+    /// Accepts connections for all cores, until the broker stops. Runs on the first core.
+    pub(super) async fn accept(self: Rc<Self>, listener: TcpListener, door: Door) {
+        let listener = crate::descriptor::adopt_listener(listener);
+        while !self.state.borrow().stopping {
+            match listener.accept().await {
+                Ok(stream) => match crate::descriptor::release_stream(stream) {
+                    Ok(stream) => self.place(stream, door),
+                    Err(error) => tracing::error!("failed to accept a connection - {error}"),
+                },
+                Err(error) => {
+                    tracing::error!("failed to accept a connection - {error}");
+                    glommio::timer::sleep(PAUSE_WITHOUT_DESCRIPTORS).await;
+                }
+            }
+        }
+    }
+
+    fn place(self: &Rc<Self>, stream: TcpStream, door: Door) {
+        let mut state = self.state.borrow_mut();
+        let to = least_loaded(&state.loads);
+        // Its own report comes later; until then the next one must not go the same way.
+        state.loads[usize::from(to.0)] += 1;
+        if to != self.here {
+            state.outboxes.push(to, Request::Accept { stream, door });
+            return;
+        }
+        drop(state);
+        self.welcome(stream, door);
+    }
+
+    /// Takes a new connection in on this core.
+    pub(super) fn welcome(self: &Rc<Self>, stream: TcpStream, door: Door) {
+        let Ok(peer) = stream.peer_addr() else {
+            // It left before it was accepted.
+            self.state.borrow_mut().report_load();
+            return;
+        };
+        // Answers are small and waited for.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::warn!("client({peer}): failed to set TCP_NODELAY - {error}");
+        }
+        let socket = match Socket::adopt(stream) {
+            Ok(socket) => Rc::new(socket),
+            Err(error) => {
+                tracing::error!("client({peer}): failed to take it in - {error}");
+                return;
+            }
+        };
+        match door {
+            Door::Tcp => {
+                tracing::info!("TCP: new client({peer})");
+                self.admit(socket, self.new_session(peer), Vec::new());
+            }
+            Door::Http => {
+                let shard = self.clone();
+                glommio::spawn_local(crate::http::serve(shard, socket, peer)).detach();
+            }
+        }
+    }
+
+    fn new_session(&self, peer: SocketAddr) -> Session {
+        let now = self.clock.now();
+        let settings = Settings::default_for(&peer.ip().to_string(), &self.config.limits);
+        Session {
+            peer,
+            heartbeat: Heartbeat::start(settings.heartbeat_interval, now.tick),
+            settings,
+            conversation: Conversation::fresh(),
+            introduced: false,
+            connected_at: now.wall.0 / 1_000_000_000,
+            published: BTreeMap::new(),
+            following: Following::default(),
+        }
+    }
+
+    /// Has a connection served on this core, new or arrived from another.
+    pub(super) fn admit(self: &Rc<Self>, socket: Rc<Socket>, session: Session, unread: Vec<u8>) {
+        let now = self.clock.now();
+        let mut state = self.state.borrow_mut();
+        if state.stopping {
+            return;
+        }
+        let key = state.connections.insert(Connection::new(socket, session));
+        state.jobs.push(Job::Serve(key, unread));
+        state.look_after(key, now);
+        state.report_load();
+        drop(state);
+        self.turn.wake();
+    }
+
+    /// Does what another core asks for.
+    pub(super) fn take_in(self: &Rc<Self>, from: ShardId, request: Request) {
+        let now = self.clock.now();
+        match request {
+            Request::Publish(publish) => {
+                self.state.borrow_mut().take_publish(from, &publish, now);
+            }
+            Request::Published { waiter, result } => {
+                let here = self.here;
+                self.state.borrow_mut().published(here, waiter, result);
+            }
+            Request::Arrive(traveller) => match Socket::adopt(traveller.stream) {
+                Ok(socket) => self.admit(Rc::new(socket), traveller.session, traveller.unread),
+                Err(error) => tracing::error!(
+                    "client({}): failed to take it in - {error}",
+                    traveller.session.peer
+                ),
+            },
+            Request::Accept { stream, door } => self.welcome(stream, door),
+            Request::Load { connections } => {
+                self.state.borrow_mut().loads[usize::from(from.0)] = connections;
+            }
+            Request::Ask { call, question } => {
+                let shard = self.clone();
+                glommio::spawn_local(async move {
+                    let answer = shard.answer(question).await;
+                    shard.state.borrow_mut().outboxes.push(from, Request::Answer { call, answer });
+                })
+                .detach();
+            }
+            Request::Answer { call, answer } => self.state.borrow_mut().answered(call, answer),
+            Request::Stop => self.stopping.wake(),
+        }
+        self.turn.wake();
+    }
+}

@@ -1,0 +1,359 @@
+//! What has to wait: tasks of their own that carry on where a turn left off.
+
+use super::Shard;
+use super::departure::FIRST;
+use super::state::Job;
+use crate::connection::socket::Sent;
+use crate::keys::{ConnectionKey, TopicKey};
+use crate::log::ReadPlan;
+use crate::log::storage_ring::{self, TopicFolder};
+use crate::routing::request::{Action, Answer, Question};
+use crate::topic::catalogue::Change;
+use crate::topic::registry::Folder;
+use protocol::name::{ChannelName, TopicName};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+/// How often a task looks again at a folder that is being opened.
+const FOLDER_POLL: Duration = Duration::from_millis(1);
+
+impl Shard {
+    /// Starts the tasks that the last turn left.
+    pub(super) fn start_jobs(self: &Rc<Self>) {
+        let jobs = std::mem::take(&mut self.state.borrow_mut().jobs);
+        for job in jobs {
+            let shard = self.clone();
+            match job {
+                Job::OpenFolder(topic) => spawn(async move { shard.open_folder(topic).await }),
+                Job::PrepareSegment(topic) => {
+                    spawn(async move { shard.prepare_segment(topic).await });
+                }
+                Job::ReadLog(topic, plan) => {
+                    spawn(async move { shard.read_log(topic, plan).await });
+                }
+                Job::Checkpoint => spawn(async move { shard.write_checkpoints().await }),
+                Job::SendWhenPossible(connection) => {
+                    spawn(async move { shard.send_when_possible(connection).await });
+                }
+                Job::Note(change) => spawn(async move { shard.note(change).await }),
+                Job::Serve(connection, unread) => {
+                    spawn(crate::connection::reader::serve(shard, connection, unread));
+                }
+                Job::RemoveUnused(topic, channel) => {
+                    spawn(async move { shard.remove_unused(topic, channel).await });
+                }
+            }
+        }
+    }
+
+    // --- the log ---
+
+    async fn open_folder(self: Rc<Self>, key: TopicKey) {
+        let Some(name) = self.state.borrow().topics.get(key).map(|hosted| hosted.topic.name())
+        else {
+            return;
+        };
+        let opened = TopicFolder::create(&self.config.data_path, name).await;
+        let mut state = self.state.borrow_mut();
+        let Some(hosted) = state.topics.get_mut(key) else { return };
+        hosted.folder = match opened {
+            Ok(folder) => Folder::Open(Rc::new(folder)),
+            Err(error) => {
+                tracing::error!("TOPIC({name}) failed to open its log - {error}");
+                Folder::Failed(error.to_string())
+            }
+        };
+        let folder = hosted.folder.clone();
+        drop(state);
+        if let Folder::Open(folder) = folder {
+            self.prepare_in(key, &folder).await;
+        }
+        let mut state = self.state.borrow_mut();
+        if state.topics.get(key).is_some() {
+            state.work.to_commit.push(key);
+        }
+        drop(state);
+        self.turn.wake();
+    }
+
+    async fn prepare_segment(self: Rc<Self>, key: TopicKey) {
+        let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
+        if let Some(Folder::Open(folder)) = folder {
+            self.prepare_in(key, &folder).await;
+        }
+        if let Some(hosted) = self.state.borrow_mut().topics.get_mut(key) {
+            hosted.preparing = false;
+        }
+        self.turn.wake();
+    }
+
+    /// Has a file ready for the next segment. When that fails, the append that needs it fails too
+    /// and says why.
+    async fn prepare_in(&self, key: TopicKey, folder: &TopicFolder) {
+        if let Err(error) = folder.prepare().await {
+            let state = self.state.borrow();
+            if let Some(hosted) = state.topics.get(key) {
+                let name = hosted.topic.name();
+                tracing::error!("TOPIC({name}) failed to open a segment of its log - {error}");
+            }
+        }
+    }
+
+    async fn read_log(self: Rc<Self>, key: TopicKey, plan: ReadPlan) {
+        let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
+        let Some(Folder::Open(folder)) = folder else { return };
+        let read = folder.read(&plan).await;
+        let mut state = self.state.borrow_mut();
+        let Some(hosted) = state.topics.get_mut(key) else { return };
+        let name = hosted.topic.name();
+        hosted.reading.retain(|reading| *reading != plan);
+        match read {
+            Ok(bytes) => {
+                for damage in hosted.topic.log_mut().loaded(&plan, &bytes).damage {
+                    tracing::error!("TOPIC({name}): {damage}");
+                }
+                state.queue_to_deliver(key);
+                state.memory_grown_by(bytes.len());
+            }
+            Err(error) => {
+                tracing::error!("TOPIC({name}) failed to read its log - {error}");
+                // The next delivery asks again; until then nothing spins.
+                drop(state);
+                glommio::timer::sleep(Duration::from_secs(1)).await;
+                self.state.borrow_mut().queue_to_deliver(key);
+            }
+        }
+        self.turn.wake();
+    }
+
+    // --- what is kept ---
+
+    /// Writes the checkpoints of all topics that changed, and deletes segments nobody needs.
+    async fn write_checkpoints(self: Rc<Self>) {
+        let changed: Vec<_> = {
+            let mut state = self.state.borrow_mut();
+            state.checkpoint_wanted = false;
+            state
+                .topics
+                .iter()
+                .filter(|(_, hosted)| hosted.topic.has_changed() && !hosted.leaving)
+                .map(|(key, _)| key)
+                .collect()
+        };
+        for key in changed {
+            if let Err(error) = self.write_checkpoint(key).await {
+                tracing::error!("failed to write a checkpoint - {error}");
+            }
+            self.delete_segments(key).await;
+        }
+    }
+
+    /// Writes the checkpoint of one topic, as it is now.
+    pub(super) async fn write_checkpoint(&self, key: TopicKey) -> std::io::Result<()> {
+        let (folder, bytes) = {
+            let mut state = self.state.borrow_mut();
+            let Some(hosted) = state.topics.get_mut(key) else { return Ok(()) };
+            let Folder::Open(folder) = hosted.folder.clone() else { return Ok(()) };
+            (folder, hosted.topic.checkpoint(self.clock.now()).encode())
+        };
+        folder.write_checkpoint(bytes).await
+    }
+
+    async fn delete_segments(&self, key: TopicKey) {
+        let (folder, segments) = {
+            let mut state = self.state.borrow_mut();
+            let Some(hosted) = state.topics.get_mut(key) else { return };
+            let Folder::Open(folder) = hosted.folder.clone() else { return };
+            // Looking at every deferred message is worth it only if a segment may go.
+            let recent = hosted.topic.lowest_recent();
+            let second = hosted.topic.log().segments().nth(1);
+            if second.is_none_or(|second| recent < second.first()) {
+                return;
+            }
+            let needed = hosted.topic.lowest_needed();
+            (folder, hosted.topic.log_mut().release_below(needed))
+        };
+        for segment in segments {
+            if let Err(error) = folder.delete(segment).await {
+                tracing::error!("failed to delete a segment of the log - {error}");
+            }
+        }
+    }
+
+    /// Waits until a topic's folder is open, or cannot be.
+    pub(super) async fn folder_of(&self, key: TopicKey) -> Option<Rc<TopicFolder>> {
+        loop {
+            let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
+            match folder {
+                Some(Folder::Opening) => glommio::timer::sleep(FOLDER_POLL).await,
+                Some(Folder::Open(folder)) => return Some(folder),
+                Some(Folder::None | Folder::Failed(_)) | None => return None,
+            }
+        }
+    }
+
+    /// Keeps a new channel before anybody is told of it.
+    pub async fn keep_channel(self: &Rc<Self>, topic: TopicName, channel: ChannelName) {
+        let key = self.state.borrow().topics.key_of(topic);
+        if let Some(key) = key
+            && !topic.is_ephemeral()
+            && !channel.is_ephemeral()
+        {
+            self.folder_of(key).await;
+            if let Err(error) = self.write_checkpoint(key).await {
+                tracing::error!("TOPIC({topic}) failed to write its checkpoint - {error}");
+            }
+        }
+        self.note(Change::Channel { topic, channel, paused: false }).await;
+    }
+
+    /// Has the first core note a change, and waits until the list is on disk.
+    async fn note(self: &Rc<Self>, change: Change) {
+        let answer = if self.here == FIRST {
+            self.keep_list(change).await
+        } else {
+            self.ask_other(FIRST, Question::Note(change)).await
+        };
+        if let Answer::Failed(reason) = answer {
+            tracing::error!("failed to persist metadata - {reason}");
+        }
+    }
+
+    /// Administers a topic of this core, and waits until that is kept.
+    pub(super) async fn administer(self: &Rc<Self>, topic: TopicName, action: Action) -> Answer {
+        let applied = {
+            let mut state = self.state.borrow_mut();
+            state.administer(topic, action, self.clock.now())
+        };
+        self.turn.wake();
+        if let Some(key) = applied.checkpoint {
+            self.folder_of(key).await;
+            if let Err(error) = self.write_checkpoint(key).await {
+                return Answer::Failed(error.to_string());
+            }
+        }
+        if let Some(key) = applied.remove {
+            if let Some(folder) = self.folder_of(key).await
+                && let Err(error) = folder.remove().await
+            {
+                tracing::error!("TOPIC({topic}) failed to remove its log - {error}");
+            }
+            let removed = self.state.borrow_mut().topics.remove(key);
+            if let Some(hosted) = removed {
+                let mut state = self.state.borrow_mut();
+                for (origin, waiter) in hosted.waiters {
+                    let exiting = Err(crate::routing::request::PublishError::Exiting);
+                    state.published(origin, waiter, exiting);
+                }
+            }
+        }
+        if let Some(change) = applied.change {
+            self.note(change).await;
+        }
+        applied.answer
+    }
+
+    /// Removes an ephemeral channel that its last client left.
+    async fn remove_unused(self: Rc<Self>, topic: TopicName, channel: ChannelName) {
+        let is_unused = {
+            let state = self.state.borrow();
+            state.topics.key_of(topic).is_some_and(|key| {
+                let topic = &state.topics[key].topic;
+                topic
+                    .channel_key(channel)
+                    .is_some_and(|key| topic.channel(key).subscriber_count() == 0)
+            })
+        };
+        if is_unused {
+            self.administer(topic, Action::DeleteChannel(channel)).await;
+        }
+    }
+
+    /// Notes a change in the list of all topics, on the first core, and waits until it is on disk.
+    async fn keep_list(self: &Rc<Self>, change: Change) -> Answer {
+        let (version, changed) = {
+            let state = &mut *self.state.borrow_mut();
+            state.lookup.changing(&state.list.catalogue, change);
+            state.list.apply(change)
+        };
+        if changed {
+            let shard = self.clone();
+            spawn(async move { shard.write_list().await });
+        }
+        let outcome = poll_fn(|context| {
+            match self.state.borrow_mut().list.outcome(version, context.waker()) {
+                Some(outcome) => Poll::Ready(outcome),
+                None => Poll::Pending,
+            }
+        });
+        outcome.await.map_or_else(Answer::Failed, |()| Answer::Done)
+    }
+
+    /// Writes `nsqd.dat` until it has all changes, unless another task is doing so.
+    pub(super) async fn write_list(&self) {
+        loop {
+            let (version, bytes) = {
+                let mut state = self.state.borrow_mut();
+                let Some(version) = state.list.start_writing() else { return };
+                (version, state.list.catalogue.to_file(crate::config::NSQ_VERSION))
+            };
+            let path = self.config.data_path.join("nsqd.dat");
+            tracing::info!("NSQ: persisting topic/channel metadata to {}", path.display());
+            let result = storage_ring::replace_file(&path, bytes).await;
+            let result = result.map_err(|error| error.to_string());
+            self.state.borrow_mut().list.written(version, result);
+        }
+    }
+
+    // --- answers to questions ---
+
+    /// Answers a question on this core.
+    pub(super) async fn answer(self: &Rc<Self>, question: Question) -> Answer {
+        match question {
+            Question::Administer { topic, action } => self.administer(topic, action).await,
+            Question::Note(change) => self.keep_list(change).await,
+            Question::Stats(filter) => {
+                Answer::Stats(Box::new(self.state.borrow().stats(&filter, self.clock.now())))
+            }
+        }
+    }
+
+    // --- sending ---
+
+    async fn send_when_possible(self: Rc<Self>, key: ConnectionKey) {
+        loop {
+            let Some(socket) = self.socket_of(key) else { return };
+            let sent = poll_fn(|context| {
+                let mut state = self.state.borrow_mut();
+                let Some(connection) = state.connections.get_mut(key) else {
+                    return Poll::Ready(Ok(()));
+                };
+                let sent = ready!(socket.poll_send(context, &mut connection.output));
+                Poll::Ready(sent)
+            })
+            .await;
+            let now = self.clock.now();
+            let mut state = self.state.borrow_mut();
+            let Some(connection) = state.connections.get_mut(key) else { return };
+            if sent.is_err() {
+                connection.die();
+                return;
+            }
+            // Bytes left: the peer is not stuck.
+            connection.blocked_since = None;
+            let blocked = connection.send(now.tick) == Sent::Blocked;
+            state.after_sending(key, now);
+            drop(state);
+            self.turn.wake();
+            if !blocked {
+                return;
+            }
+        }
+    }
+}
+
+fn spawn(task: impl Future<Output = ()> + 'static) {
+    glommio::spawn_local(task).detach();
+}

@@ -1,0 +1,167 @@
+//! One core: what it owns, what runs on it, in which order it starts and stops.
+//!
+//! ```text
+//! readers ──► State ──► end of turn: commit ─► deliver ─► send
+//!    ▲          ▲                       │
+//!    │ sockets  │ mailboxes, alarms     └─► jobs (what has to wait)
+//! ```
+//!
+//! Everything a core owns is one [`State`] behind a `RefCell`, borrowed for one step and never
+//! across a wait. Tasks are few: a reader for each connection, one that ends turns, one timer, and
+//! for each other core one that carries requests there and one that takes them in.
+
+pub mod administration;
+pub mod alarms;
+pub mod departure;
+pub mod doors;
+mod jobs;
+mod recovery;
+mod run;
+pub mod signal;
+pub mod state;
+mod turn;
+
+pub use doors::Doors;
+pub use run::{Start, run};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::connection::Life;
+use crate::connection::socket::Socket;
+use crate::keys::ConnectionKey;
+use crate::limits::READ_BYTES_MAX;
+use crate::routing::placement::ShardId;
+use crate::routing::request::{
+    Answer, Batch, CallKey, Publish, PublishError, Question, Request, Waiter,
+};
+use protocol::name::TopicName;
+use signal::Signal;
+use state::{Call, State};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// What the tasks of one core share.
+#[derive(Debug)]
+pub struct Shard {
+    /// Which core this is.
+    pub here: ShardId,
+    /// How the broker was started.
+    pub config: Rc<Config>,
+    /// The clocks.
+    pub clock: Clock,
+    /// Everything the core owns.
+    pub state: RefCell<State>,
+    /// Ends the turn.
+    pub turn: Signal,
+    /// An earlier alarm was set, or the turn may have set one.
+    pub alarms_changed: Signal,
+    /// The broker is told to stop.
+    pub stopping: Signal,
+    /// What all readers read into.
+    pub read_buffer: RefCell<Box<[u8]>>,
+}
+
+impl Shard {
+    fn new(config: Rc<Config>, clock: Clock, state: State) -> Self {
+        Self {
+            here: state.here,
+            config,
+            clock,
+            state: RefCell::new(state),
+            turn: Signal::default(),
+            alarms_changed: Signal::default(),
+            stopping: Signal::default(),
+            read_buffer: RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice()),
+        }
+    }
+
+    /// The socket of a connection that is still here.
+    pub fn socket_of(&self, key: ConnectionKey) -> Option<Rc<Socket>> {
+        self.state.borrow().connections.get(key).map(|connection| connection.socket.clone())
+    }
+
+    /// Whether nothing more is executed for a connection.
+    pub fn is_ending(&self, key: ConnectionKey) -> bool {
+        let state = self.state.borrow();
+        state.connections.get(key).is_none_or(|connection| connection.life != Life::Open)
+    }
+
+    /// Asks a core, this one too, and waits for the answer.
+    pub async fn ask(self: &Rc<Self>, to: ShardId, question: Question) -> Answer {
+        if to == self.here {
+            self.answer(question).await
+        } else {
+            self.ask_other(to, question).await
+        }
+    }
+
+    /// Asks another core, and waits for the answer.
+    async fn ask_other(self: &Rc<Self>, to: ShardId, question: Question) -> Answer {
+        let waiting = {
+            let mut state = self.state.borrow_mut();
+            let call = state.calls.insert(Call::default());
+            state.outboxes.push(to, Request::Ask { call, question });
+            Waiting { shard: self.clone(), call }
+        };
+        waiting.answer().await
+    }
+
+    /// Publishes for a task of this core, and waits until the messages are kept.
+    pub async fn publish(
+        self: &Rc<Self>,
+        topic: TopicName,
+        delay: Option<Duration>,
+        batch: Batch,
+    ) -> Result<(), PublishError> {
+        let waiting = {
+            let mut state = self.state.borrow_mut();
+            let call = state.calls.insert(Call::default());
+            let waiter = Waiter::Task(call);
+            let publish = Publish { waiter, topic, delay, batch };
+            let owner = state.placement.owner_of(topic);
+            if owner == self.here {
+                state.take_publish(self.here, &publish, self.clock.now());
+                self.turn.wake();
+            } else {
+                state.outboxes.push(owner, Request::Publish(publish));
+            }
+            Waiting { shard: self.clone(), call }
+        };
+        match waiting.answer().await {
+            Answer::Published(result) => result,
+            other => unreachable!("a publish is answered with its result, not {other:?}"),
+        }
+    }
+}
+
+/// A task's place in the list of those that wait; given back when the task ends.
+struct Waiting {
+    shard: Rc<Shard>,
+    call: CallKey,
+}
+
+impl Waiting {
+    async fn answer(&self) -> Answer {
+        poll_fn(|context| {
+            let mut state = self.shard.state.borrow_mut();
+            let call = state.calls.get_mut(self.call).expect("it is removed by its own drop");
+            match call.answer.take() {
+                Some(answer) => Poll::Ready(answer),
+                None => {
+                    call.waker = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.shard.state.borrow_mut().calls.remove(self.call);
+    }
+}

@@ -1,0 +1,98 @@
+//! What a core finds on disk when it starts: its topics, their messages, where their channels were.
+//!
+//! Nothing on disk keeps the broker from starting: what cannot be used is set aside and said, and a
+//! topic whose folder cannot be opened refuses publishes and says why.
+
+use super::Shard;
+use super::departure::FIRST;
+use super::state::Job;
+use crate::log::checkpoint::TopicCheckpoint;
+use crate::log::storage_ring::{self, Opened, TopicFolder};
+use crate::log::{Log, LogOptions};
+use crate::topic::Topic;
+use crate::topic::catalogue::{Catalogue, Change, Listed};
+use crate::topic::list::List;
+use crate::topic::registry::{self, Folder};
+use protocol::name::TopicName;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+impl Shard {
+    /// Takes in the topics that this core owns: those that `nsqd.dat` lists, and those that have a
+    /// folder; a crash may have come between the two.
+    ///
+    /// # Errors
+    /// A sentence, when the data path cannot be listed.
+    pub(super) async fn recover(&self, catalogue: &Catalogue) -> Result<(), String> {
+        let data_path = &self.config.data_path;
+        let on_disk = storage_ring::topics_in(data_path)
+            .await
+            .map_err(|error| format!("failed to list {} - {error}", data_path.display()))?;
+        let listed = catalogue.topics.keys().copied();
+        let placement = self.state.borrow().placement;
+        let ours: BTreeSet<_> = listed
+            .chain(on_disk)
+            .filter(|name| !name.is_ephemeral() && placement.owner_of(*name) == self.here)
+            .collect();
+        for name in ours {
+            self.recover_topic(name, catalogue.topics.get(&name)).await;
+        }
+        if self.here == FIRST {
+            let mut list = List::new(catalogue.clone());
+            // As NSQ does: the file is written once at every start.
+            list.touch();
+            self.state.borrow_mut().list = list;
+            self.write_list().await;
+        }
+        Ok(())
+    }
+
+    async fn recover_topic(&self, name: TopicName, listed: Option<&Listed>) {
+        let options =
+            LogOptions { segment_bytes_max: self.config.segment_bytes_max, ephemeral: false };
+        let ids = self.state.borrow_mut().new_ids();
+        let opened = TopicFolder::open(&self.config.data_path, name, ids, options).await;
+        let now = self.clock.now();
+        let rules = registry::rules(&self.config);
+        let nothing = Listed::default();
+        let channels = listed.unwrap_or(&nothing).channels.iter().map(|(&name, _)| name);
+        let (mut topic, folder) = match opened {
+            Ok(Opened { folder, log, checkpoint, deferred, findings }) => {
+                for line in findings.lines() {
+                    tracing::warn!("TOPIC({name}): {line}");
+                }
+                let checkpoint = checkpoint.unwrap_or_default();
+                let deferred = deferred.into_iter();
+                let topic = Topic::restore(name, log, rules, &checkpoint, deferred, channels, now);
+                (topic, Folder::Open(Rc::new(folder)))
+            }
+            Err(error) => {
+                tracing::error!("TOPIC({name}) failed to open its log - {error}");
+                let (log, nothing) = (Log::create(ids, options), TopicCheckpoint::default());
+                let deferred = std::iter::empty();
+                let topic = Topic::restore(name, log, rules, &nothing, deferred, channels, now);
+                (topic, Folder::Failed(error.to_string()))
+            }
+        };
+        if let Some(listed) = listed {
+            topic.set_paused(listed.paused, now);
+            for (&channel, &paused) in &listed.channels {
+                if let Some(key) = topic.channel_key(channel) {
+                    topic.channel_mut(key).set_paused(paused);
+                }
+            }
+        }
+        let messages = topic.log().end() - topic.log().start();
+        tracing::info!("TOPIC({name}): recovered {messages} messages");
+        let mut state = self.state.borrow_mut();
+        let found = std::iter::once(Change::Topic { topic: name, paused: topic.is_paused() });
+        let found = found.chain(topic.channels().map(|channel| Change::Channel {
+            topic: name,
+            channel: channel.name(),
+            paused: channel.is_paused(),
+        }));
+        state.jobs.extend(found.map(Job::Note));
+        let key = state.topics.host(topic, folder);
+        state.set_topic_alarm(key);
+    }
+}

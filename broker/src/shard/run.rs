@@ -1,0 +1,249 @@
+//! The life of one core, from its start to its end.
+
+use super::Shard;
+use super::departure::FIRST;
+use super::doors::Doors;
+use super::state::State;
+use crate::clock::{Clock, Tick};
+use crate::config::Config;
+use crate::connection::socket::Socket;
+use crate::limits::MAILBOX_BATCHES_MAX;
+use crate::routing::placement::{Placement, ShardId};
+use crate::routing::request::{Door, Request};
+use crate::topic::catalogue::Catalogue;
+use futures_lite::FutureExt;
+use glommio::channels::channel_mesh::{FullMesh, MeshBuilder, Receivers, Senders};
+use glommio::{CpuSet, LocalExecutorPoolBuilder, PoolPlacement};
+use std::future::poll_fn;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// What all cores are started with.
+#[derive(Debug)]
+pub struct Start {
+    /// How the broker was started.
+    pub config: Config,
+    /// The ports.
+    pub doors: Doors,
+    /// What `nsqd.dat` says.
+    pub catalogue: Catalogue,
+    /// Becomes readable when the broker is to stop.
+    pub stop: std::os::unix::net::UnixStream,
+}
+
+/// Runs the broker until it is told to stop.
+///
+/// # Errors
+/// A sentence for the operator, when a core cannot start.
+pub fn run(start: Start, processors: CpuSet, clock: Clock) -> Result<(), String> {
+    let Start { config, doors, catalogue, stop } = start;
+    let shards = usize::from(config.shards);
+    let mesh: FullMesh<Batch> = MeshBuilder::full(shards, MAILBOX_BATCHES_MAX);
+    let spin = config.spin;
+    // Never changed: the first core works with descriptors of its own.
+    let first = Arc::new(FirstCore { doors, stop });
+    let placement = if shards <= processors.len() {
+        PoolPlacement::MaxSpread(shards, Some(processors))
+    } else {
+        // More shards than processors only makes sense to try things out; they share.
+        PoolPlacement::Unbound(shards)
+    };
+    LocalExecutorPoolBuilder::new(placement)
+        .name("shard")
+        .spin_before_park(spin)
+        // Only for O_DIRECT files, of which there are none.
+        .io_memory(64 << 10)
+        .on_all_shards(move || one_core(config, catalogue, first, mesh, clock))
+        .map_err(|error| format!("failed to start the shards - {error}"))?
+        .join_all()
+        .into_iter()
+        .try_for_each(|result| match result {
+            Ok(outcome) => outcome,
+            Err(error) => Err(format!("a shard stopped - {error}")),
+        })
+}
+
+/// Requests that travel together.
+type Batch = Vec<Request>;
+
+struct FirstCore {
+    doors: Doors,
+    stop: std::os::unix::net::UnixStream,
+}
+
+async fn one_core(
+    config: Config,
+    catalogue: Catalogue,
+    first: Arc<FirstCore>,
+    mesh: FullMesh<Batch>,
+    clock: Clock,
+) -> Result<(), String> {
+    let (senders, receivers) =
+        mesh.join().await.map_err(|error| format!("failed to join the other shards - {error}"))?;
+    let here = ShardId(u16::try_from(senders.peer_id()).expect("fewer than 65,536 shards"));
+    let placement = Placement::over(config.shards);
+    let config = Rc::new(config);
+    // Differs from start to start and from core to core: the base of new topics' message ids.
+    let random = (clock.now().wall.0.cast_unsigned() ^ u64::from(here.0) << 48)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let state = State::new(here, placement, config.clone(), random);
+    let shard = Rc::new(Shard::new(config, clock, state));
+    shard.recover(&catalogue).await?;
+    shard.turn.wake();
+
+    let senders = Rc::new(senders);
+    for to in placement.all().filter(|&to| to != here) {
+        glommio::spawn_local(carry(shard.clone(), senders.clone(), to)).detach();
+    }
+    take_in_all(&shard, receivers);
+    glommio::spawn_local(end_turns(shard.clone())).detach();
+    glommio::spawn_local(ring(shard.clone())).detach();
+    if here == FIRST {
+        let again = |error| format!("failed to hand the ports to the first shard - {error}");
+        let stop = first.stop.try_clone().map_err(again)?;
+        glommio::spawn_local(wait_for_stop(shard.clone(), stop)).detach();
+        shard.open(first.doors.try_clone().map_err(again)?);
+    }
+    shard.stopping.wait().await;
+    shard.stop().await;
+    Ok(())
+}
+
+impl Shard {
+    /// Lets clients in: what was recovered is registered and served from now on.
+    fn open(self: &Rc<Self>, doors: Doors) {
+        crate::lookup::start(self);
+        glommio::spawn_local(self.clone().accept(doors.tcp, Door::Tcp)).detach();
+        if let Some(http) = doors.http {
+            glommio::spawn_local(self.clone().accept(http, Door::Http)).detach();
+        }
+    }
+
+    /// Ends this core's work so that nothing is lost.
+    async fn stop(self: &Rc<Self>) {
+        let keys: Vec<_> = {
+            let mut state = self.state.borrow_mut();
+            state.stopping = true;
+            let now = self.clock.now();
+            // What was taken is written and answered before connections are closed.
+            state.end_turn(now);
+            state.connections.values_mut().for_each(crate::connection::Connection::die);
+            state.topics.iter().map(|(key, _)| key).collect()
+        };
+        for key in keys {
+            let now = self.clock.now();
+            self.folder_of(key).await;
+            self.state.borrow_mut().commit(key, now);
+            if let Err(error) = self.write_checkpoint(key).await {
+                tracing::error!("failed to write a checkpoint - {error}");
+            }
+        }
+        if self.here == FIRST {
+            self.write_list().await;
+        }
+    }
+}
+
+/// Ends a turn whenever something happened, and starts what the turn left to do.
+async fn end_turns(shard: Rc<Shard>) {
+    loop {
+        shard.turn.wait().await;
+        let now = shard.clock.now();
+        let next_alarm = {
+            let mut state = shard.state.borrow_mut();
+            let before = state.alarms.next();
+            state.end_turn(now);
+            let after = state.alarms.next();
+            (before != after).then_some(after)
+        };
+        if next_alarm.is_some() {
+            shard.alarms_changed.wake();
+        }
+        shard.start_jobs();
+    }
+}
+
+/// Ends a turn whenever an alarm rings.
+async fn ring(shard: Rc<Shard>) {
+    loop {
+        let next = shard.state.borrow().alarms.next();
+        match next {
+            None => shard.alarms_changed.wait().await,
+            Some(Tick(at)) => {
+                let now = shard.clock.now().tick;
+                let sleep = glommio::timer::sleep(Tick(at).since(now).max(ALARM_GRAIN));
+                let rang = async {
+                    sleep.await;
+                    true
+                };
+                let changed = async {
+                    shard.alarms_changed.wait().await;
+                    false
+                };
+                if rang.or(changed).await {
+                    shard.turn.wake();
+                    // The turn takes the alarm out before this task looks again.
+                    glommio::executor().yield_now().await;
+                }
+            }
+        }
+    }
+}
+
+/// Alarms closer together than this ring together: never early, at most so much late.
+const ALARM_GRAIN: Duration = Duration::from_millis(1);
+
+/// Carries batches of requests to another core.
+async fn carry(shard: Rc<Shard>, senders: Rc<Senders<Batch>>, to: ShardId) {
+    loop {
+        let batch =
+            poll_fn(|context| match shard.state.borrow_mut().outboxes.take(to, context.waker()) {
+                Some(batch) => Poll::Ready(batch),
+                None => Poll::Pending,
+            })
+            .await;
+        if senders.send_to(usize::from(to.0), batch).await.is_err() {
+            // The other core has stopped, so this one is stopping too.
+            return;
+        }
+    }
+}
+
+/// Takes in what other cores send.
+fn take_in_all(shard: &Rc<Shard>, mut receivers: Receivers<Batch>) {
+    for (from, receiver) in receivers.streams() {
+        let from = ShardId(u16::try_from(from).expect("fewer than 65,536 shards"));
+        let shard = shard.clone();
+        glommio::spawn_local(async move {
+            while let Some(batch) = receiver.recv().await {
+                for request in batch {
+                    shard.take_in(from, request);
+                }
+                // Those that the batch woke have their turn before the next one is taken.
+                glommio::executor().yield_now().await;
+            }
+        })
+        .detach();
+    }
+}
+
+/// Tells all cores to stop when the process is told to.
+async fn wait_for_stop(shard: Rc<Shard>, stop: std::os::unix::net::UnixStream) {
+    // Any stream of bytes can be waited for as a socket of ours.
+    let stop = std::net::TcpStream::from(OwnedFd::from(stop));
+    if let Ok(socket) = Socket::adopt(stop) {
+        // Whatever it is, a byte or an error: the signal's pipe is used for nothing else.
+        let read = poll_fn(|context| socket.poll_read(context, &mut [0])).await;
+        tracing::debug!(?read, "told to stop");
+    }
+    let mut state = shard.state.borrow_mut();
+    let others: Vec<_> = state.placement.all().filter(|&to| to != shard.here).collect();
+    for to in others {
+        state.outboxes.push(to, Request::Stop);
+    }
+    drop(state);
+    shard.stopping.wake();
+}

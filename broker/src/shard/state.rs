@@ -1,0 +1,288 @@
+//! Everything one core owns.
+//!
+//! One value, borrowed for the length of one step and never across a wait. Its parts are told apart
+//! by file: commands of clients in [`crate::command`], what ends a turn in [`super::turn`],
+//! administration in [`super::administration`].
+
+use super::alarms::{Alarm, Alarms};
+use crate::clock::Now;
+use crate::config::Config;
+use crate::connection::{Connection, Reply};
+use crate::keys::{ConnectionKey, TopicKey};
+use crate::lookup::Peers;
+use crate::message_id::IdSpace;
+use crate::routing::outbox::Outboxes;
+use crate::routing::placement::{Placement, ShardId};
+use crate::routing::request::{Answer, CallKey, Publish, PublishError, Request, Waiter};
+use crate::topic::catalogue::Change;
+use crate::topic::list::List;
+use crate::topic::registry::{Hosted, Topics};
+use protocol::command::{Bodies, Verb};
+use protocol::name::{ChannelName, TopicName};
+use protocol::refusal::Refusal;
+use slotmap::SlotMap;
+use std::rc::Rc;
+use std::task::Waker;
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct State {
+    /// Which core this is.
+    pub here: ShardId,
+    /// Who owns what.
+    pub placement: Placement,
+    /// How the broker was started.
+    pub config: Rc<Config>,
+    /// The topics this core owns.
+    pub topics: Topics,
+    /// The TCP clients connected to this core.
+    pub connections: SlotMap<ConnectionKey, Connection>,
+    /// HTTP connections of this core.
+    pub http_connections: usize,
+    /// On the first core: all topics of the broker.
+    pub list: List,
+    /// On the first core: what nsqlookupd is told.
+    pub lookup: Peers,
+    /// On the core that accepts: how many connections each core has.
+    pub loads: Vec<usize>,
+    /// What is to be done at a time.
+    pub alarms: Alarms,
+    /// Requests gathered for other cores.
+    pub outboxes: Outboxes,
+    /// Tasks of this core that wait for an answer.
+    pub calls: SlotMap<CallKey, Call>,
+    /// What this turn has to end with.
+    pub work: Work,
+    /// Tasks to be started when the turn ends.
+    pub jobs: Vec<Job>,
+    /// Bytes taken into memory since the budget was looked at.
+    pub memory_growth: usize,
+    /// The alarm for checkpoints is set.
+    pub checkpoint_wanted: bool,
+    /// The broker is going down.
+    pub stopping: bool,
+    /// Numbers for new topics' ids; any spread will do.
+    pub random: u64,
+}
+
+/// What was touched in this turn.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// Topics with messages that are not in the log yet.
+    pub to_commit: Vec<TopicKey>,
+    /// Topics in which something may be delivered.
+    pub to_deliver: Vec<TopicKey>,
+    /// Connections with something to send.
+    pub to_send: Vec<ConnectionKey>,
+}
+
+/// What a turn leaves to a task of its own, since it has to wait.
+#[derive(Debug)]
+pub enum Job {
+    /// Open a topic's folder and first segment.
+    OpenFolder(TopicKey),
+    /// Open the next segment of a topic before it is needed.
+    PrepareSegment(TopicKey),
+    /// Read a part of a topic's log.
+    ReadLog(TopicKey, crate::log::ReadPlan),
+    /// Write checkpoints of topics that changed, and delete what nobody needs.
+    Checkpoint,
+    /// Wait until a peer takes bytes again.
+    SendWhenPossible(ConnectionKey),
+    /// Tell the first core of a change, and let nobody wait for it.
+    Note(Change),
+    /// Take in a connection that came from another core.
+    Serve(ConnectionKey, Vec<u8>),
+    /// Remove an ephemeral channel that its last client left.
+    RemoveUnused(TopicName, ChannelName),
+}
+
+/// A task that waits for an answer.
+#[derive(Debug, Default)]
+pub struct Call {
+    /// The answer, when it is there.
+    pub answer: Option<Answer>,
+    /// The task.
+    pub waker: Option<Waker>,
+}
+
+impl State {
+    /// A core that owns nothing yet.
+    pub fn new(here: ShardId, placement: Placement, config: Rc<Config>, random: u64) -> Self {
+        Self {
+            here,
+            placement,
+            config,
+            topics: Topics::default(),
+            connections: SlotMap::with_key(),
+            http_connections: 0,
+            list: List::default(),
+            lookup: Peers::default(),
+            loads: vec![0; placement.count()],
+            alarms: Alarms::default(),
+            outboxes: Outboxes::towards(placement.count()),
+            calls: SlotMap::with_key(),
+            work: Work::default(),
+            jobs: Vec::new(),
+            memory_growth: 0,
+            checkpoint_wanted: false,
+            stopping: false,
+            random: random | 1,
+        }
+    }
+
+    /// The topic, made if it does not exist.
+    pub fn topic_or_create(&mut self, name: TopicName) -> TopicKey {
+        if let Some(key) = self.topics.key_of(name) {
+            return key;
+        }
+        let ids = self.new_ids();
+        let key = self.topics.create(name, ids, &self.config);
+        tracing::info!("TOPIC({name}): created");
+        self.jobs.push(Job::Note(Change::Topic { topic: name, paused: false }));
+        if !name.is_ephemeral() {
+            self.jobs.push(Job::OpenFolder(key));
+        }
+        key
+    }
+
+    /// How the messages of a new topic are named.
+    pub fn new_ids(&mut self) -> IdSpace {
+        // Marsaglia's xorshift: topics must differ, nobody must not be able to guess.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        IdSpace::new(self.config.node_id, self.random)
+    }
+
+    // --- publishing ---
+
+    /// Takes messages for a topic of this core; `waiter`, on `origin`, is told when they are kept.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are one publish; a struct would be built only to be taken apart"
+    )]
+    pub fn publish<'a>(
+        &mut self,
+        origin: ShardId,
+        waiter: Waiter,
+        topic: TopicName,
+        delay: Option<std::time::Duration>,
+        bodies: impl Iterator<Item = &'a [u8]>,
+        now: Now,
+    ) {
+        if self.stopping {
+            self.published(origin, waiter, Err(PublishError::Exiting));
+            return;
+        }
+        let key = self.topic_or_create(topic);
+        let hosted = &mut self.topics[key];
+        if hosted.leaving {
+            self.published(origin, waiter, Err(PublishError::Exiting));
+            return;
+        }
+        match delay {
+            None => hosted.topic.publish_many(bodies, now),
+            Some(_) => bodies.for_each(|body| hosted.topic.publish(body, delay, now)),
+        }
+        hosted.waiters.push((origin, waiter));
+        if !hosted.queued_to_commit {
+            hosted.queued_to_commit = true;
+            self.work.to_commit.push(key);
+        }
+        if crate::limits::BLOCK_BYTES_TARGET <= hosted.topic.log().open_bytes() {
+            self.commit(key, now);
+        }
+    }
+
+    /// Takes a publish as it travels.
+    pub fn take_publish(&mut self, origin: ShardId, publish: &Publish, now: Now) {
+        let Publish { waiter, topic, delay, batch } = publish;
+        match batch.count {
+            None => {
+                let body = std::iter::once(&*batch.region);
+                self.publish(origin, *waiter, *topic, *delay, body, now);
+            }
+            Some(count) => {
+                let bodies = Bodies::from_region(&batch.region, count);
+                self.publish(origin, *waiter, *topic, *delay, bodies.iter(), now);
+            }
+        }
+    }
+
+    /// Tells whoever waits for a publish how it went.
+    pub fn published(&mut self, origin: ShardId, waiter: Waiter, result: Result<(), PublishError>) {
+        if origin != self.here {
+            self.outboxes.push(origin, Request::Published { waiter, result });
+            return;
+        }
+        match waiter {
+            Waiter::Client { connection, place, verb } => {
+                let Some(there) = self.connections.get_mut(connection) else { return };
+                there.fulfil(place, publish_reply(verb, result));
+                self.queue_to_send(connection);
+            }
+            Waiter::Task(call) => self.answered(call, Answer::Published(result)),
+        }
+    }
+
+    /// Hands an answer to the task that waits for it.
+    pub fn answered(&mut self, call: CallKey, answer: Answer) {
+        // A task that was dropped, with its connection, waits for nothing any more.
+        if let Some(call) = self.calls.get_mut(call) {
+            call.answer = Some(answer);
+            if let Some(waker) = call.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    // --- queues of the turn ---
+
+    /// The connection has something to send at the end of the turn.
+    pub fn queue_to_send(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && !connection.queued_to_send
+        {
+            connection.queued_to_send = true;
+            self.work.to_send.push(key);
+        }
+    }
+
+    /// Something may be deliverable in the topic at the end of the turn.
+    pub fn queue_to_deliver(&mut self, key: TopicKey) {
+        if let Some(hosted) = self.topics.get_mut(key)
+            && !hosted.queued_to_deliver
+        {
+            hosted.queued_to_deliver = true;
+            self.work.to_deliver.push(key);
+        }
+    }
+
+    /// Sets the alarm of a topic, unless it rings early enough.
+    pub fn set_topic_alarm(&mut self, key: TopicKey) {
+        let Some(hosted) = self.topics.get_mut(key) else { return };
+        if let Some(at) = hosted.topic.wake_at()
+            && hosted.alarm.is_none_or(|set| at < set)
+        {
+            hosted.alarm = Some(at);
+            self.alarms.set(at, Alarm::Topic(key));
+        }
+    }
+
+    /// A topic of this core.
+    pub fn hosted(&mut self, key: TopicKey) -> Option<&mut Hosted> {
+        self.topics.get_mut(key)
+    }
+}
+
+/// What a client is told about its publish.
+fn publish_reply(verb: Verb, result: Result<(), PublishError>) -> Reply {
+    let Err(error) = result else { return Reply::Ok };
+    let reason = error.to_string();
+    Reply::Refused(match verb {
+        Verb::PublishMany => Refusal::publish_many_failed(&reason),
+        Verb::PublishDeferred => Refusal::publish_deferred_failed(&reason),
+        _ => Refusal::publish_failed(&reason),
+    })
+}

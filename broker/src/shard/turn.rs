@@ -1,0 +1,310 @@
+//! What ends a turn: keep what was published, deliver what can be, send what is to be sent.
+//!
+//! Everything that arrived since the last turn was parsed and stands in the topics' open blocks.
+//! Now each topic writes its block once, every publisher is answered, every consumer is given what
+//! it may have, and every connection is sent to once. Nothing here waits; what has to is left as a
+//! [`Job`].
+
+use super::alarms::Alarm;
+use super::state::{Job, State};
+use crate::channel::{Outgoing, Room};
+use crate::clock::{Now, Tick};
+use crate::connection::heartbeat::Due;
+use crate::connection::socket::Sent;
+use crate::connection::{Connection, Life};
+use crate::keys::{ConnectionKey, TopicKey};
+use crate::limits::{CHECKPOINT_MILLISECONDS, LINGER_MILLISECONDS};
+use crate::routing::request::PublishError;
+use crate::topic::registry::Folder;
+use protocol::frame;
+use slotmap::SlotMap;
+use std::time::Duration;
+
+/// The budget is looked at whenever so large a part of it was taken: memory exceeds it by at most
+/// this part, and a look at every topic costs little per message.
+const MEMORY_LOOKS_PER_BUDGET: usize = 16;
+
+impl State {
+    /// Ends a turn. See the head of this file.
+    pub fn end_turn(&mut self, now: Now) {
+        self.ring_alarms(now);
+        for key in std::mem::take(&mut self.work.to_commit) {
+            self.commit(key, now);
+        }
+        for key in std::mem::take(&mut self.work.to_deliver) {
+            self.deliver(key, now);
+        }
+        for key in std::mem::take(&mut self.work.to_send) {
+            self.send(key, now);
+        }
+    }
+
+    fn ring_alarms(&mut self, now: Now) {
+        while let Some(alarm) = self.alarms.take_due(now.tick) {
+            match alarm {
+                Alarm::Topic(key) => self.pass_time(key, now),
+                Alarm::Connection(key) => self.connection_alarm(key, now),
+                Alarm::Checkpoint => self.jobs.push(Job::Checkpoint),
+            }
+        }
+    }
+
+    fn pass_time(&mut self, key: TopicKey, now: Now) {
+        let Some(hosted) = self.topics.get_mut(key) else { return };
+        if hosted.alarm.take_if(|at| *at <= now.tick).is_none() {
+            // An earlier alarm took its place and has rung.
+            return;
+        }
+        hosted.topic.pass_time(now.tick);
+        self.queue_to_deliver(key);
+        self.set_topic_alarm(key);
+    }
+
+    fn connection_alarm(&mut self, key: ConnectionKey, now: Now) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.alarm.take_if(|at| *at <= now.tick).is_some() {
+            self.look_after(key, now);
+        }
+    }
+
+    /// Sets the alarm of a connection, unless it rings early enough.
+    fn set_connection_alarm(&mut self, key: ConnectionKey, at: Tick) {
+        let connection = &mut self.connections[key];
+        if connection.alarm.is_none_or(|set| at < set) {
+            connection.alarm = Some(at);
+            self.alarms.set(at, Alarm::Connection(key));
+        }
+    }
+
+    /// Heartbeats and deadlines of a connection: does what is due, and sets its alarm.
+    pub fn look_after(&mut self, key: ConnectionKey, now: Now) {
+        loop {
+            let Some(connection) = self.connections.get_mut(key) else { return };
+            if let Life::Lingering(until) = connection.life {
+                if until <= now.tick {
+                    connection.die();
+                } else {
+                    self.set_connection_alarm(key, until);
+                }
+                return;
+            }
+            match connection.session.heartbeat.due(now.tick, connection.blocked_since) {
+                Due::Nothing(at) => {
+                    self.set_connection_alarm(key, at);
+                    return;
+                }
+                Due::Beat => {
+                    connection.output.gather(|bytes| bytes.extend_from_slice(frame::HEARTBEAT));
+                    if !connection.queued_to_send {
+                        connection.queued_to_send = true;
+                        self.work.to_send.push(key);
+                    }
+                }
+                Due::GiveUp => {
+                    connection.die();
+                    return;
+                }
+                Due::Never => return,
+            }
+        }
+    }
+
+    /// Writes the open block of a topic, answers its publishers, hands its messages to channels.
+    pub fn commit(&mut self, key: TopicKey, now: Now) {
+        let Some(hosted) = self.topics.get_mut(key) else { return };
+        hosted.queued_to_commit = false;
+        let mut result = Ok(());
+        let mut bytes = 0;
+        match hosted.folder.clone() {
+            // Opening the folder ends with another look here.
+            Folder::Opening => return,
+            Folder::None => {
+                let write = hosted.topic.seal(now);
+                debug_assert!(write.is_none(), "an ephemeral topic writes nothing");
+            }
+            Folder::Open(folder) => {
+                while let Some(write) = hosted.topic.seal(now) {
+                    bytes += write.bytes.len();
+                    match folder.write(&write) {
+                        Ok(()) => {
+                            hosted.write_error = None;
+                            hosted.topic.written(write, now);
+                        }
+                        Err(error) => {
+                            tracing::error!(
+                                "TOPIC({}) failed to write to the log - {error}",
+                                hosted.topic.name()
+                            );
+                            hosted.topic.abandon(write, now);
+                            hosted.write_error = Some(error.to_string());
+                            result = Err(PublishError::Log(error.to_string()));
+                        }
+                    }
+                }
+                if !hosted.preparing && folder.wants_segment(hosted.topic.log()) {
+                    hosted.preparing = true;
+                    self.jobs.push(Job::PrepareSegment(key));
+                }
+            }
+            Folder::Failed(reason) => {
+                while let Some(write) = hosted.topic.seal(now) {
+                    hosted.topic.abandon(write, now);
+                }
+                hosted.write_error = Some(reason.clone());
+                result = Err(PublishError::Log(reason));
+            }
+        }
+        let hosted = &mut self.topics[key];
+        for (origin, waiter) in std::mem::take(&mut hosted.waiters) {
+            self.published(origin, waiter, result.clone());
+        }
+        self.queue_to_deliver(key);
+        self.want_checkpoint(now);
+        self.memory_grown_by(bytes);
+    }
+
+    /// Counts what was taken into memory, and now and then looks whether it is too much.
+    pub fn memory_grown_by(&mut self, bytes: usize) {
+        self.memory_growth += bytes;
+        if self.config.memory_bytes_per_shard / MEMORY_LOOKS_PER_BUDGET < self.memory_growth {
+            self.memory_growth = 0;
+            self.keep_to_budget();
+        }
+    }
+
+    /// Drops from memory what goes beyond the budget; it is on disk. The topic that has most gives
+    /// first.
+    fn keep_to_budget(&mut self) {
+        let budget = self.config.memory_bytes_per_shard;
+        let mut sizes: Vec<_> = self
+            .topics
+            .iter()
+            .map(|(key, hosted)| (hosted.topic.log().memory_bytes(), key))
+            .collect();
+        let total: usize = sizes.iter().map(|(bytes, _)| bytes).sum();
+        let Some(mut excess) = total.checked_sub(budget).filter(|&excess| 0 < excess) else {
+            return;
+        };
+        sizes.sort_unstable_by_key(|&(bytes, _)| std::cmp::Reverse(bytes));
+        for (_, key) in sizes {
+            excess = excess.saturating_sub(self.topics[key].topic.log_mut().evict(excess));
+            if excess == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Has changed topics write their checkpoints soon.
+    pub fn want_checkpoint(&mut self, now: Now) {
+        if !self.checkpoint_wanted {
+            self.checkpoint_wanted = true;
+            let at = now.tick.plus(Duration::from_millis(CHECKPOINT_MILLISECONDS));
+            self.alarms.set(at, Alarm::Checkpoint);
+        }
+    }
+
+    /// Hands messages of a topic to its consumers.
+    fn deliver(&mut self, key: TopicKey, now: Now) {
+        let Some(hosted) = self.topics.get_mut(key) else { return };
+        hosted.queued_to_deliver = false;
+        let to_send = &mut self.work.to_send;
+        let connections = &mut self.connections;
+        let missing = hosted.topic.deliver(now.tick, &mut |connection, outgoing| {
+            hand_over(connections, to_send, connection, outgoing)
+        });
+        for plan in missing {
+            if !hosted.reading.contains(&plan) {
+                hosted.reading.push(plan.clone());
+                self.jobs.push(Job::ReadLog(key, plan));
+            }
+        }
+        self.forget(key);
+        self.set_topic_alarm(key);
+        self.want_checkpoint(now);
+    }
+
+    /// Drops from memory what no channel will read soon, and what goes beyond the budget.
+    fn forget(&mut self, key: TopicKey) {
+        let hosted = &mut self.topics[key];
+        if hosted.topic.name().is_ephemeral() {
+            hosted.topic.forget_unneeded();
+            return;
+        }
+        let recent = hosted.topic.lowest_recent();
+        hosted.topic.log_mut().unload_below(recent);
+    }
+
+    /// Sends what a connection has to send, as far as its peer takes it.
+    fn send(&mut self, key: ConnectionKey, now: Now) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.queued_to_send = false;
+        let was_blocked = connection.blocked_since.is_some();
+        if was_blocked {
+            // The task that waits for the peer goes on with it.
+            return;
+        }
+        if connection.send(now.tick) == Sent::Blocked {
+            self.jobs.push(Job::SendWhenPossible(key));
+            self.look_after(key, now);
+        }
+        self.after_sending(key, now);
+    }
+
+    /// Something was sent: whoever waited for room goes on.
+    pub fn after_sending(&mut self, key: ConnectionKey, now: Now) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.congested && connection.has_room() {
+            connection.congested = false;
+            if let Some(subscription) = connection.subscription
+                && let Some(hosted) = self.topics.get_mut(subscription.topic)
+            {
+                let channel = hosted.topic.channel_mut(subscription.channel);
+                channel.set_room(subscription.subscriber, Room::Left);
+                self.queue_to_deliver(subscription.topic);
+            }
+        }
+        let connection = &mut self.connections[key];
+        if connection.reader.is_some() && (connection.is_settled() || !connection.must_wait()) {
+            connection.wake_reader();
+        }
+        if connection.life == Life::Ending && connection.output.is_empty() {
+            let until = now.tick.plus(Duration::from_millis(LINGER_MILLISECONDS));
+            connection.life = Life::Lingering(until);
+            connection.socket.shut_down(std::net::Shutdown::Write);
+            connection.wake_reader();
+            self.look_after(key, now);
+        }
+    }
+}
+
+/// Puts messages into a connection's output.
+fn hand_over(
+    connections: &mut SlotMap<ConnectionKey, Connection>,
+    to_send: &mut Vec<ConnectionKey>,
+    key: ConnectionKey,
+    outgoing: Outgoing,
+) -> Room {
+    // A client that has just gone is taken from its channel before the next turn; what it was
+    // handed times out like anything it never answered.
+    let Some(connection) = connections.get_mut(key) else { return Room::None };
+    if connection.life == Life::Open {
+        match outgoing {
+            Outgoing::Fresh { frames, .. } => connection.output.share(frames),
+            Outgoing::Again { frame, attempts } => connection.output.gather(|bytes| {
+                let at = bytes.len() + frame::ATTEMPTS_OFFSET;
+                bytes.extend_from_slice(&frame);
+                bytes[at..at + 2].copy_from_slice(&attempts.to_be_bytes());
+            }),
+        }
+    }
+    if !connection.queued_to_send {
+        connection.queued_to_send = true;
+        to_send.push(key);
+    }
+    if connection.is_full() {
+        connection.congested = true;
+        Room::None
+    } else {
+        Room::Left
+    }
+}

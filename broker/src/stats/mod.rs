@@ -1,0 +1,141 @@
+//! What one core has, in the words of `/stats`.
+//!
+//! Reads the core's state and changes nothing. The parts of all cores are put together by
+//! [`protocol::stats::merge`].
+
+use crate::channel::{Channel, Subscriber};
+use crate::clock::Now;
+use crate::connection::Connection;
+use crate::shard::state::State;
+use crate::topic::Topic;
+use protocol::stats::{
+    ChannelStats, ClientStats, Filter, MemoryStats, Percentiles, PublishCount, Stats, TopicStats,
+};
+
+/// The part of `/stats` that one core knows.
+pub type ShardStats = Stats;
+
+impl State {
+    /// What this core has of what was asked for.
+    pub fn stats(&self, filter: &Filter, _now: Now) -> ShardStats {
+        let topics = self
+            .topics
+            .iter()
+            .filter(|(_, hosted)| !hosted.leaving)
+            .map(|(_, hosted)| &hosted.topic)
+            .filter(|topic| is_wanted(filter.topic.as_deref(), topic.name().as_str()))
+            .map(|topic| self.topic_stats(topic, filter))
+            .collect();
+        let producers = if filter.include_clients {
+            let publishers = self.connections.values().filter(|c| !c.session.published.is_empty());
+            Some(publishers.map(|connection| client_stats(connection, None)).collect())
+        } else {
+            None
+        };
+        Stats {
+            version: crate::config::NSQ_VERSION.to_string(),
+            health: self.health(),
+            start_time: self.config.started_at,
+            topics: Some(topics),
+            memory: filter.include_mem.then(|| self.memory_stats()),
+            producers,
+        }
+    }
+
+    /// The messages that this core holds in memory; nothing else is counted.
+    fn memory_stats(&self) -> MemoryStats {
+        let topics = self.topics.iter();
+        let bytes: usize = topics.map(|(_, hosted)| hosted.topic.log().memory_bytes()).sum();
+        MemoryStats { heap_in_use_bytes: bytes as u64, ..MemoryStats::default() }
+    }
+
+    /// `OK`, or `NOK` with the reason of the first topic whose log cannot be written.
+    pub fn health(&self) -> String {
+        let reason = self.topics.iter().find_map(|(_, hosted)| hosted.write_error.as_ref());
+        reason.map_or_else(|| "OK".to_string(), |reason| format!("NOK - {reason}"))
+    }
+
+    fn topic_stats(&self, topic: &Topic, filter: &Filter) -> TopicStats {
+        TopicStats {
+            topic_name: topic.name().to_string(),
+            channels: topic
+                .channels()
+                .filter(|channel| is_wanted(filter.channel.as_deref(), channel.name().as_str()))
+                .map(|channel| self.channel_stats(topic, channel, filter))
+                .collect(),
+            depth: signed(topic.depth()),
+            backend_depth: signed(topic.backend_depth()),
+            message_count: topic.message_count(),
+            message_bytes: topic.message_bytes(),
+            paused: topic.is_paused(),
+            e2e_processing_latency: Percentiles::default(),
+        }
+    }
+
+    fn channel_stats(&self, topic: &Topic, channel: &Channel, filter: &Filter) -> ChannelStats {
+        let counts = channel.counts();
+        ChannelStats {
+            channel_name: channel.name().to_string(),
+            depth: signed(channel.depth()),
+            backend_depth: signed(topic.channel_backend_depth(channel)),
+            in_flight_count: channel.in_flight_count(),
+            deferred_count: channel.deferred_count(),
+            message_count: counts.messages,
+            zone_local_msg_count: 0,
+            region_local_msg_count: 0,
+            // Without topology-aware consumption every delivery counts as global (NSQ behaviour).
+            global_msg_count: counts.delivered,
+            requeue_count: counts.requeued,
+            timeout_count: counts.timed_out,
+            client_count: channel.subscriber_count() as u64,
+            clients: filter.include_clients.then(|| {
+                channel
+                    .subscribers()
+                    .filter_map(|(_, subscriber)| {
+                        let connection = self.connections.get(subscriber.terms.connection)?;
+                        Some(client_stats(connection, Some(subscriber)))
+                    })
+                    .collect()
+            }),
+            paused: channel.is_paused(),
+            e2e_processing_latency: Percentiles::default(),
+        }
+    }
+}
+
+fn is_wanted(wanted: Option<&str>, name: &str) -> bool {
+    wanted.is_none_or(|wanted| wanted == name)
+}
+
+fn client_stats(connection: &Connection, subscriber: Option<&Subscriber>) -> ClientStats {
+    let session = &connection.session;
+    let settings = &session.settings;
+    ClientStats {
+        client_id: settings.client_id.clone(),
+        hostname: settings.hostname.clone(),
+        version: "V2".to_string(),
+        remote_address: session.peer.to_string(),
+        state: session.conversation.phase.number(),
+        ready_count: signed(subscriber.map_or(0, |subscriber| subscriber.ready_count)),
+        in_flight_count: signed(subscriber.map_or(0, |subscriber| subscriber.in_flight)),
+        message_count: subscriber.map_or(0, |subscriber| subscriber.message_count),
+        finish_count: subscriber.map_or(0, |subscriber| subscriber.finish_count),
+        requeue_count: subscriber.map_or(0, |subscriber| subscriber.requeue_count),
+        connect_ts: session.connected_at,
+        sample_rate: settings.sample_rate,
+        user_agent: settings.user_agent.clone(),
+        topology_zone: settings.topology_zone.clone(),
+        topology_region: settings.topology_region.clone(),
+        pub_counts: session
+            .published
+            .iter()
+            .map(|(topic, &count)| PublishCount { topic: topic.to_string(), count })
+            .collect(),
+        ..ClientStats::default()
+    }
+}
+
+/// JSON numbers of NSQ are signed.
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

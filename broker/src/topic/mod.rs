@@ -1,0 +1,419 @@
+//! One topic: its log, its channels, and what was handed from the one to the others.
+//!
+//! Knows: which messages belong to whom. Does not know: sockets, files, cores, the wall clock.
+//! Lives on the core that owns the topic, which [`crate::routing::placement`] names.
+//!
+//! A message becomes visible to channels when its block was written, never before, and is handed
+//! to every channel that exists then. With no channel, or while the topic is paused, messages wait
+//! in the topic for the channels that exist when it goes on (NSQ behaviour).
+
+pub mod catalogue;
+pub mod list;
+pub mod registry;
+
+use crate::channel::{Channel, Outgoing, Room};
+use crate::clock::{Now, Tick};
+use crate::keys::{ChannelKey, ConnectionKey};
+use crate::log::checkpoint::TopicCheckpoint;
+use crate::log::{Log, ReadPlan, Write};
+use crate::message::{Sequence, Timestamp};
+use protocol::name::{ChannelName, TopicName};
+use slotmap::SlotMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::time::Duration;
+
+/// Settings of the broker that a topic follows.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// What may wait in an ephemeral topic or channel (`--mem-queue-size`), in messages.
+    pub ephemeral_depth_max: u64,
+    /// TOUCH cannot keep a message longer than this (`--max-msg-timeout`).
+    pub message_timeout_max: Duration,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct Topic {
+    name: TopicName,
+    rules: Rules,
+    log: Log,
+    paused: bool,
+    channels: SlotMap<ChannelKey, Channel>,
+    by_name: BTreeMap<ChannelName, ChannelKey>,
+    /// Messages before this were handed to channels, or dropped.
+    released: Sequence,
+    /// Deferred messages that were not handed over yet, in order.
+    deferred: VecDeque<(Sequence, Timestamp)>,
+    message_count: u64,
+    message_bytes: u64,
+    changed: bool,
+}
+
+impl Topic {
+    /// A topic without channels over `log`.
+    pub fn new(name: TopicName, log: Log, rules: Rules) -> Self {
+        let released = log.start();
+        Self {
+            name,
+            rules,
+            log,
+            paused: false,
+            channels: SlotMap::with_key(),
+            by_name: BTreeMap::new(),
+            released,
+            deferred: VecDeque::new(),
+            message_count: 0,
+            message_bytes: 0,
+            changed: true,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> TopicName {
+        self.name
+    }
+
+    /// Settings it follows.
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
+
+    /// Whether messages are held back from its channels.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Messages that were not handed to channels (NSQ's `depth` of a topic).
+    pub fn depth(&self) -> u64 {
+        self.log.end() - self.released
+    }
+
+    /// How many of them are on disk only.
+    pub fn backend_depth(&self) -> u64 {
+        self.log.memory_start().max(self.released) - self.released
+    }
+
+    /// How many of the messages that wait in a channel are on disk only.
+    pub fn channel_backend_depth(&self, channel: &Channel) -> u64 {
+        let cursor = channel.cursor();
+        channel.depth().min(self.log.memory_start().max(cursor) - cursor)
+    }
+
+    /// Messages published since this process started.
+    pub fn message_count(&self) -> u64 {
+        self.message_count
+    }
+
+    /// The bytes of their bodies.
+    pub fn message_bytes(&self) -> u64 {
+        self.message_bytes
+    }
+
+    /// Its messages.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Its messages.
+    pub fn log_mut(&mut self) -> &mut Log {
+        &mut self.log
+    }
+
+    // --- publishing ---
+
+    /// Takes a message, into memory: it counts when its block was written.
+    pub fn publish(&mut self, body: &[u8], delay: Option<Duration>, now: Now) {
+        self.message_count += 1;
+        self.message_bytes += body.len() as u64;
+        if self.is_full() {
+            return;
+        }
+        match delay.filter(|delay| !delay.is_zero()) {
+            None => {
+                self.log.append(now.wall, None, body);
+            }
+            Some(delay) => {
+                let due = now.wall_of(now.tick.plus(delay));
+                let sequence = self.log.append(now.wall, Some(due), body);
+                self.deferred.push_back((sequence, due));
+            }
+        }
+    }
+
+    /// Takes many messages, into memory.
+    pub fn publish_many<'a>(&mut self, bodies: impl Iterator<Item = &'a [u8]>, now: Now) {
+        for body in bodies {
+            self.message_count += 1;
+            self.message_bytes += body.len() as u64;
+            if !self.is_full() {
+                self.log.append(now.wall, None, body);
+            }
+        }
+    }
+
+    /// An ephemeral topic drops new messages when nobody takes the old ones (NSQ behaviour).
+    fn is_full(&self) -> bool {
+        self.name.is_ephemeral()
+            && self.rules.ephemeral_depth_max <= self.log.next_sequence() - self.released
+    }
+
+    /// Closes the block of all messages taken since the last one; it is to be written. In an
+    /// ephemeral topic there is nothing to write, and its messages are handed over at once.
+    pub fn seal(&mut self, now: Now) -> Option<Write> {
+        let write = self.log.seal();
+        if write.is_none() {
+            self.release(now);
+        }
+        write
+    }
+
+    /// The block was written: its messages are handed to the channels.
+    pub fn written(&mut self, write: Write, now: Now) {
+        self.log.written(write);
+        self.changed = true;
+        self.release(now);
+    }
+
+    /// The block could not be written: its messages were never there.
+    pub fn abandon(&mut self, write: Write, now: Now) {
+        let lost = write.messages();
+        self.log.abandon(write);
+        self.deferred.retain(|(sequence, _)| !lost.contains(sequence));
+        if self.released == lost.start && self.log.end() == lost.end {
+            self.drop_waiting();
+        }
+        self.release(now);
+    }
+
+    fn release(&mut self, now: Now) {
+        let range = self.released..self.log.end();
+        if self.paused || self.channels.is_empty() || range.is_empty() {
+            return;
+        }
+        self.released = range.end;
+        self.changed = true;
+        for (_, channel) in &mut self.channels {
+            channel.accept(range.clone());
+        }
+        while let Some(&(sequence, due)) = self.deferred.front()
+            && sequence < range.end
+        {
+            self.deferred.pop_front();
+            for (_, channel) in &mut self.channels {
+                channel.defer(sequence, now.tick_of(due));
+            }
+        }
+    }
+
+    // --- channels ---
+
+    /// The channel of that name.
+    pub fn channel_key(&self, name: ChannelName) -> Option<ChannelKey> {
+        self.by_name.get(&name).copied()
+    }
+
+    /// A channel that exists.
+    pub fn channel(&self, key: ChannelKey) -> &Channel {
+        &self.channels[key]
+    }
+
+    /// A channel that exists.
+    pub fn channel_mut(&mut self, key: ChannelKey) -> &mut Channel {
+        &mut self.channels[key]
+    }
+
+    /// All channels, by name.
+    pub fn channels(&self) -> impl Iterator<Item = &Channel> {
+        self.by_name.values().map(|&key| self.channel(key))
+    }
+
+    /// Makes a channel, unless it exists; true when it is new. It gets what waits in the topic,
+    /// and what is published from now on.
+    pub fn create_channel(&mut self, name: ChannelName, now: Now) -> (ChannelKey, bool) {
+        if let Some(key) = self.channel_key(name) {
+            return (key, false);
+        }
+        let key = self.add(Channel::new(name, self.released, self.depth_max()));
+        self.release(now);
+        (key, true)
+    }
+
+    /// What may wait in an ephemeral channel; in an ephemeral topic every channel is one, as far as
+    /// memory goes: there is no disk behind it.
+    fn depth_max(&self) -> u64 {
+        self.rules.ephemeral_depth_max
+    }
+
+    fn add(&mut self, mut channel: Channel) -> ChannelKey {
+        if self.name.is_ephemeral() {
+            channel.bound_depth(self.rules.ephemeral_depth_max);
+        }
+        let name = channel.name();
+        let key = self.channels.insert(channel);
+        self.by_name.insert(name, key);
+        self.changed = true;
+        key
+    }
+
+    /// Removes a channel and all that waits in it; the connections of its consumers must be closed.
+    pub fn delete_channel(&mut self, name: ChannelName) -> Option<Vec<ConnectionKey>> {
+        let key = self.by_name.remove(&name)?;
+        let channel = self.channels.remove(key).expect("names and channels go together");
+        self.changed = true;
+        Some(connections_of(&channel).collect())
+    }
+
+    /// The connections of all consumers of all channels.
+    pub fn connections(&self) -> Vec<ConnectionKey> {
+        self.channels.iter().flat_map(|(_, channel)| connections_of(channel)).collect()
+    }
+
+    // --- administration ---
+
+    /// Holds messages back from the channels, or lets them go.
+    pub fn set_paused(&mut self, paused: bool, now: Now) {
+        self.paused = paused;
+        self.changed = true;
+        self.release(now);
+    }
+
+    /// Drops what waits in the topic; what its channels have stays (NSQ behaviour).
+    pub fn empty(&mut self) {
+        self.drop_waiting();
+    }
+
+    fn drop_waiting(&mut self) {
+        let dropped = self.released..self.log.end();
+        self.released = dropped.end;
+        self.deferred.retain(|&(sequence, _)| dropped.end <= sequence);
+        self.changed = true;
+        for (_, channel) in &mut self.channels {
+            channel.drop_unaccepted(dropped.clone());
+        }
+    }
+
+    // --- time and delivery ---
+
+    /// When [`Self::pass_time`] has something to do next, at the earliest.
+    pub fn wake_at(&self) -> Option<Tick> {
+        self.channels.iter().filter_map(|(_, channel)| channel.wake_at()).min()
+    }
+
+    /// Takes back what timed out and lets in what is due, in all channels.
+    pub fn pass_time(&mut self, now: Tick) {
+        for (_, channel) in &mut self.channels {
+            channel.pass_time(now);
+        }
+    }
+
+    /// Hands messages of all channels to their consumers, and says which parts of the log must be
+    /// read before it can go on.
+    pub fn deliver(
+        &mut self,
+        now: Tick,
+        send: &mut dyn FnMut(ConnectionKey, Outgoing) -> Room,
+    ) -> Vec<ReadPlan> {
+        let mut missing = Vec::new();
+        for (_, channel) in &mut self.channels {
+            missing.append(&mut channel.deliver(&mut self.log, now, send));
+        }
+        missing
+    }
+
+    // --- retention ---
+
+    /// The lowest message that a channel may read in order or get back from a client soon.
+    pub fn lowest_recent(&self) -> Sequence {
+        self.channels.iter().map(|(_, channel)| channel.lowest_recent()).fold(self.released, min)
+    }
+
+    /// The lowest message that anybody needs. Looks at every deferred and requeued message.
+    pub fn lowest_needed(&self) -> Sequence {
+        self.channels.iter().map(|(_, channel)| channel.lowest_needed()).fold(self.released, min)
+    }
+
+    /// Drops from memory what nobody needs; for ephemeral topics, whose messages are nowhere else.
+    pub fn forget_unneeded(&mut self) {
+        let Self { log, channels, released, .. } = self;
+        let segments = log.retain(|range| {
+            *released < range.end || channels.iter().any(|(_, channel)| channel.needs_any(range))
+        });
+        debug_assert!(segments.is_empty(), "an ephemeral topic has no files");
+    }
+
+    /// Whether anybody needs a message of `range`.
+    pub fn needs_any(&self, range: &Range<Sequence>) -> bool {
+        self.released < range.end
+            || self.channels.iter().any(|(_, channel)| channel.needs_any(range))
+    }
+
+    // --- what is kept over a restart ---
+
+    /// Whether something changed since the last [`Self::checkpoint`].
+    pub fn has_changed(&self) -> bool {
+        self.changed || self.channels.iter().any(|(_, channel)| channel.has_changed())
+    }
+
+    /// What must be kept to go on after a restart. Ephemeral channels are not.
+    pub fn checkpoint(&mut self, now: Now) -> TopicCheckpoint {
+        self.changed = false;
+        TopicCheckpoint {
+            end: self.log.end(),
+            released: self.released,
+            paused: self.paused,
+            unclaimed: self.deferred.iter().copied().collect(),
+            channels: self
+                .channels
+                .iter_mut()
+                .map(|(_, channel)| (channel.name().is_ephemeral(), channel.checkpoint(now)))
+                .filter_map(|(ephemeral, checkpoint)| (!ephemeral).then_some(checkpoint))
+                .collect(),
+        }
+    }
+
+    /// The topic that `checkpoint` and the log describe. `deferred` are the deferred messages that
+    /// were written after the checkpoint, in order; `channels` are to be there in any case: those
+    /// that the checkpoint does not know get what it does not know to be handed over.
+    pub fn restore(
+        name: TopicName,
+        log: Log,
+        rules: Rules,
+        checkpoint: &TopicCheckpoint,
+        deferred: impl Iterator<Item = (Sequence, Timestamp)>,
+        channels: impl Iterator<Item = ChannelName>,
+        now: Now,
+    ) -> Self {
+        let mut topic = Self::new(name, log, rules);
+        let start = topic.log.start();
+        topic.paused = checkpoint.paused;
+        topic.released = checkpoint.released.max(start).min(topic.log.end());
+        topic.deferred = checkpoint
+            .unclaimed
+            .iter()
+            .copied()
+            .filter(|&(sequence, _)| start <= sequence && sequence < checkpoint.end)
+            .chain(deferred.filter(|&(sequence, _)| checkpoint.end <= sequence))
+            .collect();
+        let released = topic.released;
+        for channel in &checkpoint.channels {
+            let depth_max = topic.depth_max();
+            topic.add(Channel::restore(channel, start..released, depth_max, now));
+        }
+        for name in channels {
+            if topic.channel_key(name).is_none() {
+                topic.add(Channel::new(name, released, topic.depth_max()));
+            }
+        }
+        topic.release(now);
+        topic
+    }
+}
+
+fn connections_of(channel: &Channel) -> impl Iterator<Item = ConnectionKey> + '_ {
+    channel.subscribers().map(|(_, subscriber)| subscriber.terms.connection)
+}
+
+fn min(a: Sequence, b: Sequence) -> Sequence {
+    a.min(b)
+}

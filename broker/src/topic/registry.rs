@@ -1,0 +1,148 @@
+//! The topics that one core owns, by key and by name.
+
+use super::{Rules, Topic};
+use crate::clock::Tick;
+use crate::config::Config;
+use crate::keys::TopicKey;
+use crate::log::storage_ring::TopicFolder;
+use crate::log::{Log, LogOptions, ReadPlan};
+use crate::message_id::IdSpace;
+use crate::routing::placement::ShardId;
+use crate::routing::request::Waiter;
+use protocol::name::TopicName;
+use slotmap::SlotMap;
+use std::collections::HashMap;
+use std::ops::{Index, IndexMut};
+use std::rc::Rc;
+
+/// A topic with what its core needs to serve it.
+#[derive(Debug)]
+pub struct Hosted {
+    /// The topic itself.
+    pub topic: Topic,
+    /// Where its messages go.
+    pub folder: Folder,
+    /// Who waits for the open block to be kept.
+    pub waiters: Vec<(ShardId, Waiter)>,
+    /// It stands in the list of topics to commit.
+    pub queued_to_commit: bool,
+    /// It stands in the list of topics to deliver.
+    pub queued_to_deliver: bool,
+    /// When its alarm rings.
+    pub alarm: Option<Tick>,
+    /// Parts of the log that are being read.
+    pub reading: Vec<ReadPlan>,
+    /// The next segment is being opened.
+    pub preparing: bool,
+    /// It is being deleted.
+    pub leaving: bool,
+    /// Why its log could not be written the last time, if it could not.
+    pub write_error: Option<String>,
+}
+
+/// Where the messages of a topic go.
+#[derive(Clone, Debug)]
+pub enum Folder {
+    /// Nowhere: the topic is ephemeral.
+    None,
+    /// To a folder that is being opened.
+    Opening,
+    /// To this one.
+    Open(Rc<TopicFolder>),
+    /// Nowhere: the folder could not be opened, and this is why.
+    Failed(String),
+}
+
+/// See the head of this file.
+#[derive(Debug, Default)]
+pub struct Topics {
+    by_key: SlotMap<TopicKey, Hosted>,
+    by_name: HashMap<TopicName, TopicKey>,
+}
+
+impl Topics {
+    /// The topic of that name.
+    pub fn key_of(&self, name: TopicName) -> Option<TopicKey> {
+        self.by_name.get(&name).copied()
+    }
+
+    /// A new, empty topic.
+    pub fn create(&mut self, name: TopicName, ids: IdSpace, config: &Config) -> TopicKey {
+        let options = LogOptions {
+            segment_bytes_max: config.segment_bytes_max,
+            ephemeral: name.is_ephemeral(),
+        };
+        let topic = Topic::new(name, Log::create(ids, options), rules(config));
+        let folder = if name.is_ephemeral() { Folder::None } else { Folder::Opening };
+        self.host(topic, folder)
+    }
+
+    /// Takes a topic in.
+    pub fn host(&mut self, topic: Topic, folder: Folder) -> TopicKey {
+        let name = topic.name();
+        let key = self.by_key.insert(Hosted {
+            topic,
+            folder,
+            waiters: Vec::new(),
+            queued_to_commit: false,
+            queued_to_deliver: false,
+            alarm: None,
+            reading: Vec::new(),
+            preparing: false,
+            leaving: false,
+            write_error: None,
+        });
+        let before = self.by_name.insert(name, key);
+        assert!(before.is_none(), "a topic has one log");
+        key
+    }
+
+    /// Removes a topic.
+    pub fn remove(&mut self, key: TopicKey) -> Option<Hosted> {
+        let hosted = self.by_key.remove(key)?;
+        self.by_name.remove(&hosted.topic.name());
+        Some(hosted)
+    }
+
+    /// A topic, if it still exists.
+    pub fn get(&self, key: TopicKey) -> Option<&Hosted> {
+        self.by_key.get(key)
+    }
+
+    /// A topic, if it still exists.
+    pub fn get_mut(&mut self, key: TopicKey) -> Option<&mut Hosted> {
+        self.by_key.get_mut(key)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (TopicKey, &Hosted)> {
+        self.by_key.iter()
+    }
+
+    /// All of them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (TopicKey, &mut Hosted)> {
+        self.by_key.iter_mut()
+    }
+}
+
+/// What topics follow, from how the broker was started.
+pub fn rules(config: &Config) -> Rules {
+    Rules {
+        ephemeral_depth_max: config.mem_queue_size,
+        message_timeout_max: config.limits.max_message_timeout,
+    }
+}
+
+impl Index<TopicKey> for Topics {
+    type Output = Hosted;
+
+    fn index(&self, key: TopicKey) -> &Hosted {
+        &self.by_key[key]
+    }
+}
+
+impl IndexMut<TopicKey> for Topics {
+    fn index_mut(&mut self, key: TopicKey) -> &mut Hosted {
+        &mut self.by_key[key]
+    }
+}

@@ -1,0 +1,591 @@
+//! Who produces which topic, and which channels a topic has: all that nsqlookupd knows.
+//!
+//! Knows: registrations, tombstones, who has been silent for too long. Does not know: sockets,
+//! bytes, or what time it is; every question that depends on time brings it along.
+//!
+//! Rules (NSQ behaviour): a producer is one connection. Topics and channels are kept apart: a topic
+//! can go while its channels stay. A name stays after its last producer has gone, so that it can
+//! still be listed; only an ephemeral one goes, and only when its last producer says so, not when it
+//! vanishes. A tombstone hides a producer of one topic from those who look for it, for a while.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use protocol::discovery::ProducerIdentity;
+use protocol::lookup::{Lookup, Node, Nodes, Producer};
+use protocol::name::{ChannelName, TopicName};
+use serde::Serialize;
+
+/// A moment on two clocks: the steady one decides, the other is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// Since the program started. Does not jump when somebody sets the clock.
+    pub(crate) since_start: Duration,
+    /// Since 1970, in nanoseconds.
+    pub(crate) unix_nanoseconds: i64,
+}
+
+impl Moment {
+    fn since(self, earlier: Self) -> Duration {
+        self.since_start.saturating_sub(earlier.since_start)
+    }
+}
+
+/// One connection that has introduced itself. Never used again for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ProducerId(pub(crate) u64);
+
+/// What a producer can be registered for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Key {
+    /// Being connected at all.
+    Client,
+    /// A topic.
+    Topic(TopicName),
+    /// A channel of a topic.
+    Channel(TopicName, ChannelName),
+}
+
+impl fmt::Display for Key {
+    /// As NSQ's log lines show it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client => f.write_str("category:client key: subkey:"),
+            Self::Topic(topic) => write!(f, "category:topic key:{topic} subkey:"),
+            Self::Channel(topic, channel) => {
+                write!(f, "category:channel key:{topic} subkey:{channel}")
+            }
+        }
+    }
+}
+
+/// How long things count.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lifetimes {
+    /// A producer that has been silent for longer is not shown.
+    pub(crate) inactive_producer_timeout: Duration,
+    /// A tombstone hides for so long.
+    pub(crate) tombstone_lifetime: Duration,
+}
+
+/// The registrations. One per process, in memory only.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    lifetimes: Lifetimes,
+    clients: BTreeMap<ProducerId, Client>,
+    topics: BTreeMap<TopicName, BTreeMap<ProducerId, Tombstone>>,
+    /// Invariant: no inner map is empty.
+    channels: BTreeMap<TopicName, BTreeMap<ChannelName, BTreeSet<ProducerId>>>,
+}
+
+/// When a producer of a topic was hidden, if it ever was.
+type Tombstone = Option<Moment>;
+
+#[derive(Debug)]
+struct Client {
+    producer: Producer,
+    last_update: Moment,
+}
+
+impl Registry {
+    pub(crate) fn new(lifetimes: Lifetimes) -> Self {
+        Self {
+            lifetimes,
+            clients: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            channels: BTreeMap::new(),
+        }
+    }
+
+    /// A connection from `remote_address` has introduced itself.
+    pub(crate) fn identify(
+        &mut self,
+        id: ProducerId,
+        remote_address: String,
+        identity: ProducerIdentity,
+        now: Moment,
+    ) {
+        let producer = Producer {
+            remote_address,
+            hostname: identity.hostname,
+            broadcast_address: identity.broadcast_address,
+            tcp_port: identity.tcp_port,
+            http_port: identity.http_port,
+            version: identity.version,
+            topology_zone: identity.topology_zone,
+            topology_region: identity.topology_region,
+        };
+        self.clients.insert(id, Client { producer, last_update: now });
+    }
+
+    /// A producer is alive; returns how long it was silent, or `None` before it has introduced
+    /// itself.
+    pub(crate) fn ping(&mut self, id: ProducerId, now: Moment) -> Option<Duration> {
+        let client = self.clients.get_mut(&id)?;
+        let silent = now.since(client.last_update);
+        client.last_update = now;
+        Some(silent)
+    }
+
+    /// Registers a producer for a topic and, if named, one of its channels. Returns what is new.
+    pub(crate) fn register(
+        &mut self,
+        id: ProducerId,
+        topic: TopicName,
+        channel: Option<ChannelName>,
+    ) -> Vec<Key> {
+        let mut added = Vec::new();
+        if let Some(channel) = channel {
+            let producers = self.channels.entry(topic).or_default().entry(channel).or_default();
+            if producers.insert(id) {
+                added.push(Key::Channel(topic, channel));
+            }
+        }
+        let producers = self.topics.entry(topic).or_default();
+        // Registering again leaves a tombstone standing.
+        producers.entry(id).or_insert_with(|| {
+            added.push(Key::Topic(topic));
+            None
+        });
+        added
+    }
+
+    /// A producer no longer has a channel, or, if none is named, a topic with all its channels.
+    /// Returns what it was registered for.
+    pub(crate) fn unregister(
+        &mut self,
+        id: ProducerId,
+        topic: TopicName,
+        channel: Option<ChannelName>,
+    ) -> Vec<Key> {
+        let mut removed = Vec::new();
+        if let Some(channel) = channel {
+            if let Some(producers) = self.channel_mut(topic, channel) {
+                if producers.remove(&id) {
+                    removed.push(Key::Channel(topic, channel));
+                }
+                if producers.is_empty() && channel.is_ephemeral() {
+                    self.delete_channel(topic, channel);
+                }
+            }
+            return removed;
+        }
+        for (channel, producers) in self.channels.get_mut(&topic).into_iter().flatten() {
+            if producers.remove(&id) {
+                removed.push(Key::Channel(topic, *channel));
+            }
+        }
+        if let Some(producers) = self.topics.get_mut(&topic) {
+            if producers.remove(&id).is_some() {
+                removed.push(Key::Topic(topic));
+            }
+            if producers.is_empty() && topic.is_ephemeral() {
+                self.topics.remove(&topic);
+            }
+        }
+        removed
+    }
+
+    /// A connection has gone. Names stay, ephemeral ones too. Returns what it was registered for.
+    pub(crate) fn leave(&mut self, id: ProducerId) -> Vec<Key> {
+        let mut removed = Vec::new();
+        if self.clients.remove(&id).is_none() {
+            return removed;
+        }
+        removed.push(Key::Client);
+        for (topic, producers) in &mut self.topics {
+            if producers.remove(&id).is_some() {
+                removed.push(Key::Topic(*topic));
+            }
+        }
+        for (topic, channels) in &mut self.channels {
+            for (channel, producers) in channels {
+                if producers.remove(&id) {
+                    removed.push(Key::Channel(*topic, *channel));
+                }
+            }
+        }
+        removed
+    }
+
+    /// A topic by that name is to be listed from now on.
+    pub(crate) fn create_topic(&mut self, topic: TopicName) {
+        self.topics.entry(topic).or_default();
+    }
+
+    /// A channel by that name, and its topic, are to be listed from now on.
+    pub(crate) fn create_channel(&mut self, topic: TopicName, channel: ChannelName) {
+        self.channels.entry(topic).or_default().entry(channel).or_default();
+        self.create_topic(topic);
+    }
+
+    /// Forgets a topic with all its channels and registrations. The producers are not told: they
+    /// are found again when they register again. Returns what is gone.
+    pub(crate) fn delete_topic(&mut self, topic: TopicName) -> Vec<Key> {
+        let channels = self.channels.remove(&topic).unwrap_or_default();
+        let mut removed: Vec<Key> =
+            channels.into_keys().map(|channel| Key::Channel(topic, channel)).collect();
+        if self.topics.remove(&topic).is_some() {
+            removed.push(Key::Topic(topic));
+        }
+        removed
+    }
+
+    /// Forgets a channel with its registrations; tells whether there was one.
+    pub(crate) fn delete_channel(&mut self, topic: TopicName, channel: ChannelName) -> bool {
+        let Some(channels) = self.channels.get_mut(&topic) else { return false };
+        let was_there = channels.remove(&channel).is_some();
+        if channels.is_empty() {
+            self.channels.remove(&topic);
+        }
+        was_there
+    }
+
+    /// Hides from a topic every producer whose `broadcast_address:http_port` is `node`.
+    pub(crate) fn tombstone(&mut self, topic: TopicName, node: &str, now: Moment) {
+        for (id, tombstone) in self.topics.get_mut(&topic).into_iter().flatten() {
+            let is_meant = self.clients.get(id).is_some_and(|Client { producer, .. }| {
+                format!("{}:{}", producer.broadcast_address, producer.http_port) == node
+            });
+            if is_meant {
+                *tombstone = Some(now);
+            }
+        }
+    }
+
+    /// All topics.
+    pub(crate) fn topics(&self) -> Vec<String> {
+        self.topics.keys().map(ToString::to_string).collect()
+    }
+
+    /// All channels of a topic.
+    pub(crate) fn channels(&self, topic: TopicName) -> Vec<String> {
+        self.channels
+            .get(&topic)
+            .into_iter()
+            .flat_map(BTreeMap::keys)
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    /// Who produces a topic now, and its channels; `None` for an unknown topic.
+    pub(crate) fn lookup(&self, topic: TopicName, now: Moment) -> Option<Lookup> {
+        let producers = self
+            .topics
+            .get(&topic)?
+            .iter()
+            .filter(|(_, tombstone)| !self.hides(**tombstone, now))
+            .filter_map(|(id, _)| self.clients.get(id))
+            .filter(|client| self.is_active(client, now))
+            .map(|client| client.producer.clone())
+            .collect();
+        Some(Lookup { channels: self.channels(topic), producers })
+    }
+
+    /// All active producers, tombstoned or not, with their topics.
+    pub(crate) fn nodes(&self, now: Moment) -> Nodes {
+        let mut nodes: BTreeMap<ProducerId, Node> = self
+            .clients
+            .iter()
+            .filter(|(_, client)| self.is_active(client, now))
+            .map(|(id, client)| {
+                (*id, Node { producer: client.producer.clone(), ..Node::default() })
+            })
+            .collect();
+        for (topic, producers) in &self.topics {
+            for (id, tombstone) in producers {
+                if let Some(node) = nodes.get_mut(id) {
+                    node.topics.push(topic.to_string());
+                    node.tombstones.push(self.hides(*tombstone, now));
+                }
+            }
+        }
+        Nodes { producers: nodes.into_values().collect() }
+    }
+
+    /// Everything, by `category:key:subkey`; names without a producer are left out.
+    pub(crate) fn dump(&self) -> BTreeMap<String, Vec<DumpedProducer>> {
+        let mut dump: BTreeMap<String, Vec<DumpedProducer>> = BTreeMap::new();
+        let mut add = |key: String, id: &ProducerId, tombstone: Tombstone| {
+            if let Some(client) = self.clients.get(id) {
+                dump.entry(key).or_default().push(DumpedProducer::new(client, tombstone));
+            }
+        };
+        for id in self.clients.keys() {
+            add("client::".to_owned(), id, None);
+        }
+        for (topic, producers) in &self.topics {
+            for (id, tombstone) in producers {
+                add(format!("topic:{topic}:"), id, *tombstone);
+            }
+        }
+        for (topic, channels) in &self.channels {
+            for (channel, producers) in channels {
+                for id in producers {
+                    add(format!("channel:{topic}:{channel}"), id, None);
+                }
+            }
+        }
+        dump
+    }
+
+    fn channel_mut(
+        &mut self,
+        topic: TopicName,
+        channel: ChannelName,
+    ) -> Option<&mut BTreeSet<ProducerId>> {
+        self.channels.get_mut(&topic)?.get_mut(&channel)
+    }
+
+    fn is_active(&self, client: &Client, now: Moment) -> bool {
+        now.since(client.last_update) <= self.lifetimes.inactive_producer_timeout
+    }
+
+    fn hides(&self, tombstone: Tombstone, now: Moment) -> bool {
+        tombstone.is_some_and(|set| now.since(set) < self.lifetimes.tombstone_lifetime)
+    }
+}
+
+/// A registration as `/debug` shows it, its keys in the order of the alphabet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct DumpedProducer {
+    broadcast_address: String,
+    hostname: String,
+    http_port: u16,
+    id: String,
+    last_update: i64,
+    tcp_port: u16,
+    tombstoned: bool,
+    tombstoned_at: i64,
+    topology_region: String,
+    topology_zone: String,
+    version: String,
+}
+
+/// What Go makes of a moment that was never set, when it is asked for nanoseconds since 1970.
+const NEVER_UNIX_NANOSECONDS: i64 = -6_795_364_578_871_345_152;
+
+impl DumpedProducer {
+    fn new(client: &Client, tombstone: Tombstone) -> Self {
+        let producer = client.producer.clone();
+        Self {
+            broadcast_address: producer.broadcast_address,
+            hostname: producer.hostname,
+            http_port: producer.http_port,
+            id: producer.remote_address,
+            last_update: client.last_update.unix_nanoseconds,
+            tcp_port: producer.tcp_port,
+            tombstoned: tombstone.is_some(),
+            tombstoned_at: tombstone.map_or(NEVER_UNIX_NANOSECONDS, |set| set.unix_nanoseconds),
+            topology_region: producer.topology_region,
+            topology_zone: producer.topology_zone,
+            version: producer.version,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::json::to_go_json;
+
+    const ANN: ProducerId = ProducerId(1);
+    const BOB: ProducerId = ProducerId(2);
+
+    fn topic(name: &str) -> TopicName {
+        TopicName::parse(name.as_bytes()).unwrap()
+    }
+
+    fn channel(name: &str) -> ChannelName {
+        ChannelName::parse(name.as_bytes()).unwrap()
+    }
+
+    fn at(seconds: u64) -> Moment {
+        let unix_nanoseconds = i64::try_from(seconds).unwrap() * 1_000_000_000 + 7;
+        Moment { since_start: Duration::from_secs(seconds), unix_nanoseconds }
+    }
+
+    /// Ann and Bob are connected since second 0, at `ann:4151` and `bob:4151`.
+    fn registry() -> Registry {
+        let mut registry = Registry::new(Lifetimes {
+            inactive_producer_timeout: Duration::from_secs(300),
+            tombstone_lifetime: Duration::from_secs(45),
+        });
+        for (id, name) in [(ANN, "ann"), (BOB, "bob")] {
+            let identity = ProducerIdentity {
+                broadcast_address: name.to_owned(),
+                http_port: 4151,
+                tcp_port: 4150,
+                version: "1.3.0".to_owned(),
+                ..ProducerIdentity::default()
+            };
+            registry.identify(id, format!("10.0.0.{}:5000", id.0), identity, at(0));
+        }
+        registry
+    }
+
+    /// The producers of a topic by name, joined; `unknown` for no such topic.
+    fn producers(registry: &Registry, name: &str, now: Moment) -> String {
+        let Some(lookup) = registry.lookup(topic(name), now) else { return "unknown".to_owned() };
+        let names: Vec<String> =
+            lookup.producers.into_iter().map(|producer| producer.broadcast_address).collect();
+        names.join(" ")
+    }
+
+    #[test]
+    fn registering_a_channel_registers_its_topic_too() {
+        let mut registry = registry();
+        let (t, c) = (topic("t"), channel("c"));
+        assert_eq!(registry.register(ANN, t, Some(c)), [Key::Channel(t, c), Key::Topic(t)]);
+        assert_eq!(registry.register(ANN, t, Some(c)), []);
+        assert_eq!(registry.register(BOB, t, None), [Key::Topic(t)]);
+        assert_eq!(registry.topics(), ["t"]);
+        assert_eq!(registry.channels(t), ["c"]);
+        assert_eq!(producers(&registry, "t", at(0)), "ann bob");
+        assert_eq!(producers(&registry, "u", at(0)), "unknown");
+    }
+
+    #[test]
+    fn names_stay_without_producers_and_ephemeral_ones_go_when_the_last_unregisters() {
+        let mut registry = registry();
+        for (t, c) in [("t", "c"), ("t", "c#ephemeral"), ("t#ephemeral", "c")] {
+            registry.register(ANN, topic(t), Some(channel(c)));
+            registry.register(BOB, topic(t), Some(channel(c)));
+        }
+        for id in [ANN, BOB] {
+            assert_eq!(registry.channels(topic("t")), ["c", "c#ephemeral"]);
+            for c in ["c", "c#ephemeral"] {
+                let removed = registry.unregister(id, topic("t"), Some(channel(c)));
+                assert_eq!(removed, [Key::Channel(topic("t"), channel(c))]);
+            }
+            assert_eq!(
+                producers(&registry, "t", at(0)),
+                "ann bob",
+                "a topic outlives its channels"
+            );
+        }
+        assert_eq!(registry.channels(topic("t")), ["c"]);
+
+        let e = topic("t#ephemeral");
+        for (id, left) in [(ANN, "bob"), (BOB, "unknown")] {
+            let removed = registry.unregister(id, e, None);
+            assert_eq!(removed, [Key::Channel(e, channel("c")), Key::Topic(e)]);
+            assert_eq!(producers(&registry, "t#ephemeral", at(0)), left);
+        }
+        assert_eq!(registry.channels(e), ["c"], "channels are kept apart from their topic");
+        registry.unregister(ANN, topic("t"), None);
+        registry.unregister(BOB, topic("t"), None);
+        assert_eq!(registry.topics(), ["t"]);
+        assert_eq!(registry.unregister(ANN, topic("never"), Some(channel("c"))), []);
+    }
+
+    #[test]
+    fn a_connection_that_ends_leaves_all_names_behind() {
+        let mut registry = registry();
+        let (t, c) = (topic("t#ephemeral"), channel("c#ephemeral"));
+        registry.register(ANN, t, Some(c));
+        assert_eq!(registry.leave(ANN), [Key::Client, Key::Topic(t), Key::Channel(t, c)]);
+        assert_eq!(registry.leave(ANN), []);
+        assert_eq!(registry.topics(), ["t#ephemeral"]);
+        assert_eq!(registry.channels(t), ["c#ephemeral"]);
+        assert_eq!(producers(&registry, "t#ephemeral", at(0)), "");
+    }
+
+    #[test]
+    fn a_silent_producer_is_hidden_until_it_pings() {
+        let mut registry = registry();
+        registry.register(ANN, topic("t"), None);
+        assert_eq!(producers(&registry, "t", at(300)), "ann");
+        assert_eq!(producers(&registry, "t", at(301)), "");
+        assert_eq!(registry.nodes(at(301)).producers, []);
+        assert_eq!(registry.topics(), ["t"]);
+        // Registering is no sign of life; a ping is.
+        registry.register(ANN, topic("u"), None);
+        assert_eq!(producers(&registry, "u", at(301)), "");
+        assert_eq!(registry.ping(ANN, at(301)), Some(Duration::from_secs(301)));
+        assert_eq!(producers(&registry, "t", at(601)), "ann");
+        assert_eq!(registry.ping(ProducerId(9), at(0)), None);
+    }
+
+    #[test]
+    fn a_tombstone_hides_one_producer_of_one_topic_for_its_lifetime() {
+        let mut registry = registry();
+        for id in [ANN, BOB] {
+            registry.register(id, topic("t"), None);
+            registry.register(id, topic("u"), None);
+        }
+        registry.tombstone(topic("t"), "ann:4151", at(10));
+        registry.tombstone(topic("t"), "ann:4150", at(10));
+        registry.tombstone(topic("v"), "ann:4151", at(10));
+        assert_eq!(producers(&registry, "t", at(10)), "bob");
+        assert_eq!(producers(&registry, "u", at(10)), "ann bob");
+        let node = &registry.nodes(at(10)).producers[0];
+        assert_eq!(
+            (&*node.producer.broadcast_address, &node.tombstones[..]),
+            ("ann", &[true, false][..])
+        );
+        assert_eq!(node.topics, ["t", "u"]);
+
+        registry.register(ANN, topic("t"), None);
+        assert_eq!(producers(&registry, "t", at(54)), "bob", "registering again does not lift it");
+        assert_eq!(producers(&registry, "t", at(55)), "ann bob");
+
+        registry.tombstone(topic("t"), "ann:4151", at(60));
+        registry.unregister(ANN, topic("t"), None);
+        registry.register(ANN, topic("t"), None);
+        assert_eq!(producers(&registry, "t", at(60)), "ann bob", "unregistering drops it");
+    }
+
+    #[test]
+    fn topics_and_channels_can_be_made_and_forgotten_without_producers() {
+        let mut registry = registry();
+        let (t, c) = (topic("t"), channel("c"));
+        registry.create_channel(t, c);
+        assert_eq!(producers(&registry, "t", at(0)), "");
+        assert!(registry.delete_channel(t, c));
+        assert!(!registry.delete_channel(t, c));
+        assert_eq!(registry.topics(), ["t"]);
+
+        registry.register(ANN, t, Some(c));
+        registry.create_topic(t);
+        assert_eq!(registry.delete_topic(t), [Key::Channel(t, c), Key::Topic(t)]);
+        assert_eq!(registry.delete_topic(t), []);
+        assert_eq!(producers(&registry, "t", at(0)), "unknown");
+        registry.register(ANN, t, None);
+        assert_eq!(producers(&registry, "t", at(0)), "ann", "until the producer registers again");
+    }
+
+    #[test]
+    fn the_dump_names_every_registration_that_has_a_producer() {
+        let mut registry = registry();
+        registry.leave(BOB);
+        registry.create_topic(topic("nobody"));
+        registry.register(ANN, topic("t"), Some(channel("c")));
+        registry.tombstone(topic("t"), "ann:4151", at(3));
+        let shown = |tombstoned, tombstoned_at: i64| {
+            format!(
+                r#"[{{"broadcast_address":"ann","hostname":"","http_port":4151,"id":"10.0.0.1:5000","last_update":7,"tcp_port":4150,"tombstoned":{tombstoned},"tombstoned_at":{tombstoned_at},"topology_region":"","topology_zone":"","version":"1.3.0"}}]"#
+            )
+        };
+        let never = shown(false, -6_795_364_578_871_345_152);
+        assert_eq!(
+            to_go_json(&registry.dump()),
+            format!(
+                r#"{{"channel:t:c":{never},"client::":{never},"topic:t:":{}}}"#,
+                shown(true, 3_000_000_007)
+            )
+        );
+    }
+
+    #[test]
+    fn keys_are_shown_as_in_nsqs_log_lines() {
+        for (key, shown) in [
+            (Key::Client, "category:client key: subkey:"),
+            (Key::Topic(topic("t")), "category:topic key:t subkey:"),
+            (Key::Channel(topic("t"), channel("c")), "category:channel key:t subkey:c"),
+        ] {
+            assert_eq!(key.to_string(), shown);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! A running broker, `nsqd`, on ports of its own and over a data folder of its own.
+//!
+//! Knows the flags that keep tests apart, the log lines that name the ports, and `/stats`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::http::{self, Answer};
+use crate::patience::{SOON, eventually};
+use crate::process::Process;
+use crate::programs::{Maker, under_test};
+
+/// A broker, and the folder in which it keeps its messages. Both go when this is dropped.
+#[derive(Debug)]
+pub struct Broker {
+    /// The process, for its log, its memory and its end.
+    pub process: Process,
+    /// Where clients connect.
+    pub tcp: SocketAddr,
+    /// Where HTTP is served.
+    pub http: SocketAddr,
+    program: PathBuf,
+    flags: Vec<String>,
+    folder: TempDir,
+}
+
+impl Broker {
+    /// The broker under test with its default settings.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// The broker under test with flags.
+    #[must_use]
+    pub fn with(flags: &[&str]) -> Self {
+        Self::of(under_test(), flags)
+    }
+
+    /// A broker of either maker.
+    ///
+    /// # Panics
+    /// When it does not start to listen soon.
+    #[must_use]
+    pub fn of(maker: Maker, flags: &[&str]) -> Self {
+        let folder = TempDir::new().expect("the temporary folder can be written");
+        let program = maker.program("nsqd");
+        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let (process, tcp, http) = launch(&program, folder.path(), &flags);
+        Self { process, tcp, http, program, flags, folder }
+    }
+
+    /// The folder of the broker's data.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Ends the broker with SIGTERM and starts it again over the same data.
+    ///
+    /// # Panics
+    /// When it does not end with status 0, or does not start.
+    pub fn restart(&mut self) {
+        let status = self.process.terminate();
+        assert_eq!(status.code(), Some(0), "{}", self.process.log());
+        self.start_again();
+    }
+
+    /// Ends the broker with SIGKILL and starts it again over the same data.
+    pub fn crash(&mut self) {
+        self.process.kill();
+        self.start_again();
+    }
+
+    /// Ends the broker with SIGTERM.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.process.terminate()
+    }
+
+    /// Starts the broker, which has ended, over the same data, on new ports.
+    pub fn start_again(&mut self) {
+        (self.process, self.tcp, self.http) =
+            launch(&self.program, self.folder.path(), &self.flags);
+    }
+
+    /// A new connection that has sent the magic.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::connect(self.tcp)
+    }
+
+    /// A new connection that is subscribed, with RDY 0.
+    #[must_use]
+    pub fn subscribed(&self, topic: &str, channel: &str) -> Client {
+        Client::subscribed(self.tcp, topic, channel)
+    }
+
+    /// A GET of this target.
+    #[must_use]
+    pub fn get(&self, target: &str) -> Answer {
+        http::get(self.http, target)
+    }
+
+    /// A POST to this target.
+    #[must_use]
+    pub fn post(&self, target: &str, body: &[u8]) -> Answer {
+        http::post(self.http, target, body)
+    }
+
+    /// A POST without a body, which must succeed.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn order(&self, target: &str) {
+        let answer = self.post(target, b"");
+        assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+    }
+
+    /// What `/stats` says of a topic, if it is there.
+    #[must_use]
+    pub fn topic(&self, topic: &str) -> Option<Value> {
+        let stats = self.get("/stats?format=json").json();
+        find(&stats["topics"], "topic_name", topic)
+    }
+
+    /// What `/stats` says of a channel, if it is there.
+    #[must_use]
+    pub fn channel(&self, topic: &str, channel: &str) -> Option<Value> {
+        find(&self.topic(topic)?["channels"], "channel_name", channel)
+    }
+
+    /// A number of a topic.
+    ///
+    /// # Panics
+    /// When there is no such topic or number.
+    #[must_use]
+    pub fn topic_count(&self, topic: &str, key: &str) -> i64 {
+        let found = self.topic(topic).unwrap_or_else(|| panic!("no topic {topic}"));
+        found[key].as_i64().unwrap_or_else(|| panic!("no {key} in {found}"))
+    }
+
+    /// A number of a channel.
+    ///
+    /// # Panics
+    /// When there is no such channel or number.
+    #[must_use]
+    pub fn count(&self, topic: &str, channel: &str, key: &str) -> i64 {
+        let found = self.channel(topic, channel);
+        let found = found.unwrap_or_else(|| panic!("no channel {topic}/{channel}"));
+        found[key].as_i64().unwrap_or_else(|| panic!("no {key} in {found}"))
+    }
+
+    /// Waits until a number of a channel has this value.
+    pub fn count_becomes(&self, topic: &str, channel: &str, key: &str, value: i64) {
+        eventually(SOON, &format!("{key} of {topic}/{channel} is {value}"), || {
+            (self.count(topic, channel, key) == value).then_some(())
+        });
+    }
+}
+
+fn launch(program: &Path, folder: &Path, flags: &[String]) -> (Process, SocketAddr, SocketAddr) {
+    let mut process = Process::start(
+        Command::new(program)
+            .arg("--tcp-address=127.0.0.1:0")
+            .arg("--http-address=127.0.0.1:0")
+            .arg("--broadcast-address=127.0.0.1")
+            .arg(format!("--data-path={}", folder.display()))
+            .args(flags),
+    );
+    let tcp = process.logged("TCP: listening on ");
+    let http = process.logged("HTTP: listening on ");
+    let address = |text: &str| text.trim().parse().expect("the log names an address");
+    let (tcp, http) = (address(&tcp), address(&http));
+    eventually(SOON, "the broker answers", || {
+        let answer = http::get(http, "/ping");
+        (answer.status == 200).then_some(())
+    });
+    (process, tcp, http)
+}
+
+fn find(list: &Value, key: &str, name: &str) -> Option<Value> {
+    list.as_array()?.iter().find(|entry| entry[key] == name).cloned()
+}

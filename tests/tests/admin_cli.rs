@@ -1,0 +1,156 @@
+//! `admin-cli` as a person at a terminal runs it.
+
+use std::process::Command;
+use std::time::Duration;
+
+use tests::broker::Broker;
+use tests::client::Message;
+use tests::lookup_server::LookupServer;
+use tests::patience::{SOON, eventually};
+use tests::process::{Ended, Process, run};
+use tests::programs::ours;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn admin_cli(arguments: &[&str], input: &[u8]) -> Ended {
+    run(Command::new(ours("admin-cli")).args(arguments), input, LIMIT)
+}
+
+#[test]
+fn pub_publishes_the_lines_of_its_input() {
+    let broker = Broker::start();
+    let address = format!("--nsqd-tcp-address={}", broker.tcp);
+    let ended = admin_cli(&["pub", "--topic=t", &address], b"one\n\ntwo\nthree without an end");
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    let mut client = broker.subscribed("t", "c");
+    client.ready(10);
+    let mut texts: Vec<_> = client.messages(3).iter().map(Message::text).collect();
+    texts.sort();
+    assert_eq!(texts, ["one", "three without an end", "two"]);
+    client.silence(Duration::from_millis(300));
+}
+
+#[test]
+fn pub_names_the_refusal() {
+    let broker = Broker::with(&["--max-msg-size=10"]);
+    let address = format!("--nsqd-tcp-address={}", broker.tcp);
+    let ended = admin_cli(&["pub", "--topic=t", &address], b"far too long for it\n");
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
+    assert!(ended.log.contains("19 > 10"), "{}", ended.log);
+}
+
+#[test]
+fn tail_prints_messages_and_finishes_them() {
+    let lookup = LookupServer::start();
+    let broker = Broker::with(&[&lookup.flag()]);
+    broker.order("/topic/create?topic=t");
+    for channel in ["direct", "lookup"] {
+        broker.order(&format!("/channel/create?topic=t&channel={channel}"));
+    }
+    broker.client().publish_many("t", &["one", "two"]);
+    eventually(SOON, "the broker is registered", || {
+        let answer = lookup.get("/lookup?topic=t");
+        (answer.status == 200 && answer.text().contains("tcp_port")).then_some(())
+    });
+    let ways = [
+        ("direct", format!("--nsqd-tcp-address={}", broker.tcp)),
+        ("lookup", format!("--lookupd-http-address={}", lookup.http)),
+    ];
+    for (channel, way) in ways {
+        let channel_flag = format!("--channel={channel}");
+        let ended = admin_cli(&["tail", "--topic=t", &channel_flag, "-n", "2", &way], b"");
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+        let mut output = ended.output;
+        output.sort();
+        assert_eq!(output, ["one", "two"]);
+        broker.count_becomes("t", channel, "in_flight_count", 0);
+        assert_eq!(broker.count("t", channel, "depth"), 0);
+    }
+}
+
+#[test]
+fn tail_shows_what_comes_and_leaves_nothing_behind() {
+    let broker = Broker::start();
+    let address = format!("--nsqd-tcp-address={}", broker.tcp);
+    let mut tail =
+        Process::start(Command::new(ours("admin-cli")).args(["tail", "--topic=t", &address]));
+    eventually(SOON, "it has subscribed", || {
+        let channels = broker.topic("t")?["channels"].clone();
+        (channels[0]["client_count"] == 1).then_some(())
+    });
+    broker.client().publish("t", b"message 1");
+    eventually(SOON, "it prints", || (tail.output() == ["message 1"]).then_some(()));
+    tail.signal(rustix::process::Signal::INT);
+    assert_eq!(tail.ended_within(LIMIT).code(), Some(0), "{}", tail.log());
+    eventually(SOON, "its channel is gone", || {
+        let channels = broker.topic("t")?["channels"].clone();
+        channels.as_array().is_some_and(Vec::is_empty).then_some(())
+    });
+}
+
+#[test]
+fn stat_shows_a_row_for_the_topic_and_one_for_each_channel() {
+    let broker = Broker::start();
+    broker.client().publish_many("t", &["a", "b", "c"]);
+    let mut client = broker.subscribed("t", "my-channel");
+    client.ready(1);
+    client.message();
+    broker.count_becomes("t", "my-channel", "in_flight_count", 1);
+    let address = format!("--nsqd-http-address={}", broker.http);
+    let ended = admin_cli(&["stat", "--topic=t", "--once", &address], b"");
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    let table = ended.output.join("\n");
+    assert!(ended.output.iter().any(|line| line.contains("my-channel")), "{table}");
+    assert!(ended.output.iter().all(|line| line.chars().count() <= 80), "{table}");
+}
+
+#[test]
+fn stat_as_json_is_an_object_a_line() {
+    let broker = Broker::start();
+    broker.client().publish_many("t", &["a", "b", "c"]);
+    drop(broker.subscribed("t", "c"));
+    broker.count_becomes("t", "c", "depth", 3);
+    let address = format!("--nsqd-http-address={}", broker.http);
+    let ended = admin_cli(&["stat", "--topic=t", "--once", "--json", &address], b"");
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    assert!(!ended.output.is_empty());
+    for line in &ended.output {
+        let object: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
+        assert!(object.is_object(), "{line}");
+    }
+}
+
+#[test]
+fn what_does_not_answer_is_named_with_status_1() {
+    // A port that was free a moment ago, and on which nothing listens.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = free.local_addr().expect("it has an address").to_string();
+    drop(free);
+    let nsqd_http = format!("--nsqd-http-address={address}");
+    let lookupd = format!("--lookupd-http-address={address}");
+    let nsqd_tcp = format!("--nsqd-tcp-address={address}");
+    let cases: [(&[&str], &[u8]); 3] = [
+        (&["stat", "--topic=t", "--once", &nsqd_http], b""),
+        (&["stat", "--topic=t", "--once", &lookupd], b""),
+        (&["pub", "--topic=t", &nsqd_tcp], b"m\n"),
+    ];
+    for (arguments, input) in cases {
+        let ended = admin_cli(arguments, input);
+        assert_eq!(ended.status.code(), Some(1), "{arguments:?}: {}", ended.log);
+        assert!(ended.log.contains(&address), "{arguments:?}: {}", ended.log);
+        assert!(!ended.log.contains("panicked"), "{}", ended.log);
+    }
+}
+
+#[test]
+fn wrong_flags_end_with_status_2_and_help_with_0() {
+    for arguments in [&["stat"][..], &["tail"], &["pub"], &["nothing"], &["stat", "--no-such-flag"]]
+    {
+        let ended = admin_cli(arguments, b"");
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {}", ended.log);
+    }
+    for arguments in [&["--help"][..], &["stat", "--help"], &["tail", "-h"], &["pub", "--help"]] {
+        let ended = admin_cli(arguments, b"");
+        assert_eq!(ended.status.code(), Some(0), "{arguments:?}: {}", ended.log);
+    }
+}

@@ -1,0 +1,577 @@
+//! Who gets which message, when, and how often: windows, answers, timeouts, copies, lifetimes.
+//!
+//! Times are short, limits are long: a test fails when the order is wrong, not when the machine is
+//! busy. The real nsqd looks at a new channel's timeouts only every five seconds, hence `SCANNED`.
+
+use std::time::{Duration, Instant};
+
+use tests::broker::Broker;
+use tests::client::{Client, Frame, Message, Seen, with_body};
+use tests::patience::{SOON, eventually};
+
+/// Long enough that what should not come would have come.
+const A_WHILE: Duration = Duration::from_millis(600);
+
+/// In this time every broker under test has noticed a timeout of one second.
+const SCANNED: Duration = Duration::from_secs(15);
+
+fn texts(messages: &[Message]) -> Vec<String> {
+    let mut texts: Vec<_> = messages.iter().map(Message::text).collect();
+    texts.sort();
+    texts
+}
+
+/// A consumer whose messages time out after a second.
+fn impatient(broker: &Broker, topic: &str, channel: &str) -> Client {
+    let mut client = broker.client();
+    client.identify(r#"{"msg_timeout":1000}"#);
+    client.subscribe(topic, channel);
+    client
+}
+
+/// Receives, finishes, and returns this many messages.
+fn drain(client: &mut Client, count: usize) -> Vec<Message> {
+    client.ready(10);
+    let messages = client.messages(count);
+    for message in &messages {
+        client.finish(message);
+    }
+    messages
+}
+
+#[test]
+fn no_more_messages_are_outstanding_than_the_ready_count_allows() {
+    let broker = Broker::start();
+    broker.client().publish_many("t", &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+    let mut client = broker.subscribed("t", "c");
+    client.silence(A_WHILE);
+    client.ready(2);
+    let first = client.messages(2);
+    client.silence(A_WHILE);
+    broker.count_becomes("t", "c", "in_flight_count", 2);
+    assert_eq!(broker.count("t", "c", "depth"), 8);
+    client.finish(&first[0]);
+    client.message();
+    client.silence(A_WHILE);
+    client.ready(0);
+    client.finish(&first[1]);
+    client.silence(A_WHILE);
+    client.ready(4);
+    client.messages(3);
+    client.silence(A_WHILE);
+}
+
+#[test]
+fn a_first_delivery_carries_the_time_of_publishing_and_one_attempt() {
+    let broker = Broker::start();
+    let before = nanoseconds();
+    broker.client().publish("t", b"body\n\0\xff");
+    let after = nanoseconds();
+    let mut client = broker.subscribed("t", "c");
+    client.ready(1);
+    let message = client.message();
+    assert_eq!(message.attempts, 1);
+    assert_eq!(message.body, b"body\n\0\xff");
+    let timestamp = i128::from(message.timestamp);
+    assert!(before <= timestamp && timestamp <= after, "{before} <= {timestamp} <= {after}");
+    assert!(message.id.bytes().all(|byte| byte.is_ascii_graphic()), "{}", message.id);
+}
+
+fn nanoseconds() -> i128 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i128::try_from(now.expect("it is after 1970").as_nanos()).expect("nanoseconds fit")
+}
+
+#[test]
+fn a_finished_message_does_not_come_again() {
+    let broker = Broker::start();
+    broker.client().publish("t", b"m");
+    let mut client = impatient(&broker, "t", "c");
+    client.ready(1);
+    let message = client.message();
+    client.finish(&message);
+    broker.count_becomes("t", "c", "in_flight_count", 0);
+    assert_eq!(broker.count("t", "c", "depth"), 0);
+    client.silence(Duration::from_secs(2));
+    client.finish(&message);
+    let said = format!("E_FIN_FAILED FIN {} failed ID not in flight", message.id);
+    assert_eq!(client.error(), said);
+}
+
+#[test]
+fn a_requeued_message_comes_again_with_one_more_attempt() {
+    let broker = Broker::start();
+    broker.client().publish("t", b"m");
+    let mut client = broker.subscribed("t", "c");
+    client.ready(1);
+    let first = client.message();
+    client.requeue(&first, 0);
+    let second = client.message();
+    assert_eq!((second.attempts, &second.id, second.timestamp), (2, &first.id, first.timestamp));
+    assert_eq!(broker.count("t", "c", "requeue_count"), 1);
+    assert_eq!(broker.count("t", "c", "timeout_count"), 0);
+    assert_eq!(broker.count("t", "c", "message_count"), 1);
+}
+
+#[test]
+fn a_message_requeued_with_a_delay_is_deferred_for_it() {
+    let broker = Broker::start();
+    broker.client().publish("t", b"m");
+    let mut client = broker.subscribed("t", "c");
+    client.ready(1);
+    let first = client.message();
+    let asked = Instant::now();
+    client.requeue(&first, 1500);
+    broker.count_becomes("t", "c", "deferred_count", 1);
+    assert_eq!(broker.count("t", "c", "depth"), 0);
+    assert_eq!(broker.count("t", "c", "in_flight_count"), 0);
+    let second = client.message_within(SCANNED);
+    assert!(Duration::from_millis(1500) <= asked.elapsed(), "{:?}", asked.elapsed());
+    assert_eq!((second.attempts, second.id), (2, first.id));
+    assert_eq!(broker.count("t", "c", "deferred_count"), 0);
+}
+
+#[test]
+fn a_message_without_an_answer_times_out_and_comes_again() {
+    let broker = Broker::start();
+    broker.client().publish("t", b"m");
+    let mut client = impatient(&broker, "t", "c");
+    client.ready(1);
+    let first = client.message();
+    let taken = Instant::now();
+    let second = client.message_within(SCANNED);
+    // The clock of the timeout starts when the broker sends, a moment before this client reads.
+    assert!(Duration::from_millis(900) <= taken.elapsed(), "{:?}", taken.elapsed());
+    assert_eq!((second.attempts, &second.id), (2, &first.id));
+    assert_eq!(broker.count("t", "c", "timeout_count"), 1);
+    assert_eq!(broker.count("t", "c", "requeue_count"), 0);
+    client.finish(&first);
+    broker.count_becomes("t", "c", "in_flight_count", 0);
+}
+
+#[test]
+fn a_touch_gives_a_message_its_time_again() {
+    let broker = Broker::start();
+    // The real nsqd knows a channel's timeouts after it has existed for five seconds.
+    broker.order("/topic/create?topic=t");
+    broker.order("/channel/create?topic=t&channel=c");
+    std::thread::sleep(Duration::from_secs(6));
+    broker.client().publish("t", b"m");
+    let mut client = impatient(&broker, "t", "c");
+    client.ready(1);
+    let first = client.message();
+    for _ in 0..5 {
+        client.silence(Duration::from_millis(500));
+        client.touch(&first);
+    }
+    let touched = Instant::now();
+    assert_eq!(broker.count("t", "c", "timeout_count"), 0);
+    let second = client.message();
+    assert!(Duration::from_millis(900) <= touched.elapsed(), "{:?}", touched.elapsed());
+    assert_eq!(second.attempts, 2);
+}
+
+#[test]
+fn touches_do_not_hold_a_message_beyond_the_longest_timeout() {
+    let broker = Broker::with(&["--max-msg-timeout=3s"]);
+    broker.order("/topic/create?topic=t");
+    broker.order("/channel/create?topic=t&channel=c");
+    std::thread::sleep(Duration::from_secs(6));
+    broker.client().publish("t", b"m");
+    let mut client = impatient(&broker, "t", "c");
+    client.ready(1);
+    let first = client.message();
+    let taken = Instant::now();
+    let second = eventually(SOON, "the message comes again", || {
+        client.touch(&first);
+        match client.see_beyond_heartbeats(Duration::from_millis(300)) {
+            Seen::Frame(Frame::Message(message)) => Some(message),
+            _ => None,
+        }
+    });
+    assert!(Duration::from_millis(2900) <= taken.elapsed(), "{:?}", taken.elapsed());
+    assert_eq!(second.attempts, 2);
+}
+
+#[test]
+fn the_messages_of_a_dead_consumer_wait_for_their_timeout() {
+    let broker = Broker::start();
+    broker.client().publish_many("t", &["a", "b", "c"]);
+    let mut dead = broker.client();
+    dead.identify(r#"{"msg_timeout":3000}"#);
+    dead.subscribe("t", "c");
+    dead.ready(3);
+    dead.messages(3);
+    let gone = Instant::now();
+    drop(dead);
+    let mut heir = broker.subscribed("t", "c");
+    heir.ready(3);
+    heir.silence(Duration::from_secs(2));
+    assert_eq!(broker.count("t", "c", "in_flight_count"), 3);
+    let mut messages = vec![heir.message_within(SCANNED)];
+    assert!(Duration::from_millis(2500) <= gone.elapsed(), "{:?}", gone.elapsed());
+    messages.extend(heir.messages(2));
+    assert_eq!(texts(&messages), ["a", "b", "c"]);
+    assert!(messages.iter().all(|message| message.attempts == 2), "{messages:?}");
+    assert_eq!(broker.count("t", "c", "timeout_count"), 3);
+}
+
+#[test]
+fn a_closing_consumer_gets_no_more_and_may_finish_what_it_has() {
+    let broker = Broker::start();
+    broker.client().publish_many("t", &["a", "b", "c"]);
+    let mut client = broker.subscribed("t", "c");
+    client.ready(1);
+    let message = client.message();
+    client.send(b"CLS\n");
+    assert_eq!(client.response(), "CLOSE_WAIT");
+    client.send(b"RDY 100\n");
+    client.finish(&message);
+    client.silence(A_WHILE);
+    broker.count_becomes("t", "c", "in_flight_count", 0);
+    assert_eq!(broker.count("t", "c", "depth"), 2);
+    client.works();
+}
+
+#[test]
+fn the_first_channel_gets_the_backlog_and_a_later_one_only_what_is_new() {
+    let broker = Broker::start();
+    broker.client().publish_many("t", &["old 1", "old 2"]);
+    assert_eq!(broker.topic_count("t", "depth"), 2);
+    let mut first = broker.subscribed("t", "first");
+    assert_eq!(texts(&drain(&mut first, 2)), ["old 1", "old 2"]);
+    let mut second = broker.subscribed("t", "second");
+    second.ready(10);
+    second.silence(A_WHILE);
+    broker.client().publish("t", b"new");
+    assert_eq!(second.message().text(), "new");
+    assert_eq!(first.message().text(), "new");
+}
+
+#[test]
+fn every_channel_gets_every_message_and_its_consumers_share_them() {
+    let broker = Broker::start();
+    let mut consumers: Vec<_> = ["left", "left", "left", "right", "right"]
+        .iter()
+        .map(|channel| (channel, broker.subscribed("t", channel)))
+        .collect();
+    let bodies: Vec<String> = (0..200).map(|number| format!("{number:03}")).collect();
+    broker.client().publish_many("t", &bodies);
+    for (_, consumer) in &mut consumers {
+        consumer.ready(5);
+    }
+    for side in ["left", "right"] {
+        let mut got = Vec::new();
+        eventually(SOON, "all messages arrive", || {
+            for (channel, consumer) in &mut consumers {
+                if *channel != &side {
+                    continue;
+                }
+                if let Seen::Frame(Frame::Message(message)) =
+                    consumer.see_beyond_heartbeats(Duration::from_millis(20))
+                {
+                    consumer.finish(&message);
+                    got.push(message);
+                }
+            }
+            (got.len() == bodies.len()).then_some(())
+        });
+        assert_eq!(texts(&got), bodies, "on channel {side}");
+        broker.count_becomes("t", side, "in_flight_count", 0);
+    }
+}
+
+#[test]
+fn a_deferred_publish_is_delivered_after_its_delay_and_not_before() {
+    let broker = Broker::start();
+    broker.order("/topic/create?topic=t");
+    broker.order("/channel/create?topic=t&channel=c");
+    let mut client = broker.subscribed("t", "c");
+    client.ready(10);
+    let mut publisher = broker.client();
+    let asked = Instant::now();
+    publisher.publish_deferred("t", 2000, b"later");
+    publisher.publish_deferred("t", 0, b"now");
+    assert_eq!(client.message().text(), "now");
+    broker.count_becomes("t", "c", "deferred_count", 1);
+    let later = client.message_within(SCANNED);
+    assert!(Duration::from_secs(2) <= asked.elapsed(), "{:?}", asked.elapsed());
+    assert_eq!((later.text().as_str(), later.attempts), ("later", 1));
+}
+
+#[test]
+fn a_paused_topic_keeps_its_messages_until_it_goes_on() {
+    let broker = Broker::start();
+    let mut client = broker.subscribed("t", "c");
+    client.ready(10);
+    broker.order("/topic/pause?topic=t");
+    broker.client().publish("t", b"m");
+    client.silence(A_WHILE);
+    assert_eq!(broker.topic_count("t", "depth"), 1);
+    assert_eq!(broker.topic("t").expect("it is there")["paused"], true);
+    broker.order("/topic/unpause?topic=t");
+    assert_eq!(client.message().text(), "m");
+    assert_eq!(broker.topic("t").expect("it is there")["paused"], false);
+}
+
+#[test]
+fn a_paused_channel_keeps_its_messages_and_others_do_not_notice() {
+    let broker = Broker::start();
+    let mut client = broker.subscribed("t", "c");
+    let mut other = broker.subscribed("t", "other");
+    client.ready(10);
+    other.ready(10);
+    broker.order("/channel/pause?topic=t&channel=c");
+    broker.client().publish("t", b"m");
+    assert_eq!(other.message().text(), "m");
+    client.silence(A_WHILE);
+    assert_eq!(broker.count("t", "c", "depth"), 1);
+    assert_eq!(broker.channel("t", "c").expect("it is there")["paused"], true);
+    broker.order("/channel/unpause?topic=t&channel=c");
+    assert_eq!(client.message().text(), "m");
+}
+
+#[test]
+fn emptying_a_channel_drops_what_waits_what_is_in_flight_and_what_is_deferred() {
+    let broker = Broker::start();
+    broker.client().publish_many("t", &["a", "b", "c", "d"]);
+    let mut client = broker.subscribed("t", "c");
+    client.ready(2);
+    let messages = client.messages(2);
+    client.requeue(&messages[0], 60_000);
+    client.message();
+    broker.count_becomes("t", "c", "deferred_count", 1);
+    broker.order("/channel/empty?topic=t&channel=c");
+    for key in ["depth", "in_flight_count", "deferred_count"] {
+        assert_eq!(broker.count("t", "c", key), 0, "{key}");
+    }
+    client.finish(&messages[1]);
+    let said = format!("E_FIN_FAILED FIN {} failed ID not in flight", messages[1].id);
+    assert_eq!(client.error(), said);
+    broker.client().publish_many("t", &["new 1", "new 2"]);
+    assert_eq!(texts(&client.messages(2)), ["new 1", "new 2"]);
+}
+
+#[test]
+fn emptying_a_topic_drops_what_waits_for_its_first_channel() {
+    let broker = Broker::start();
+    broker.client().publish_many("t", &["a", "b"]);
+    broker.order("/topic/empty?topic=t");
+    assert_eq!(broker.topic_count("t", "depth"), 0);
+    let mut client = broker.subscribed("t", "c");
+    client.ready(10);
+    client.silence(A_WHILE);
+    broker.client().publish("t", b"new");
+    assert_eq!(client.message().text(), "new");
+}
+
+#[test]
+fn deleting_a_channel_or_topic_closes_its_consumers() {
+    let broker = Broker::start();
+    let mut left = broker.subscribed("t", "left");
+    let mut right = broker.subscribed("t", "right");
+    broker.order("/channel/delete?topic=t&channel=left");
+    left.closed();
+    right.works();
+    assert!(broker.channel("t", "left").is_none());
+    broker.order("/topic/delete?topic=t");
+    right.closed();
+    eventually(SOON, "the topic is gone", || broker.topic("t").is_none().then_some(()));
+    // The name may be used again, and nothing of the old topic comes back.
+    broker.client().publish("t", b"new");
+    let mut client = broker.subscribed("t", "left");
+    client.ready(10);
+    assert_eq!(client.message().text(), "new");
+    client.silence(A_WHILE);
+}
+
+#[test]
+fn an_ephemeral_channel_goes_with_its_last_consumer() {
+    let broker = Broker::start();
+    let first = broker.subscribed("t", "c#ephemeral");
+    let second = broker.subscribed("t", "c#ephemeral");
+    drop(first);
+    broker.count_becomes("t", "c#ephemeral", "client_count", 1);
+    drop(second);
+    eventually(SOON, "the channel is gone", || {
+        broker.channel("t", "c#ephemeral").is_none().then_some(())
+    });
+    assert!(broker.topic("t").is_some());
+}
+
+#[test]
+fn an_ephemeral_topic_goes_with_its_last_channel() {
+    let broker = Broker::start();
+    let ephemeral = broker.subscribed("t#ephemeral", "c#ephemeral");
+    let lasting = broker.subscribed("t#ephemeral", "lasting");
+    drop(ephemeral);
+    eventually(SOON, "the ephemeral channel is gone", || {
+        broker.channel("t#ephemeral", "c#ephemeral").is_none().then_some(())
+    });
+    drop(lasting);
+    broker.count_becomes("t#ephemeral", "lasting", "client_count", 0);
+    broker.order("/channel/delete?topic=t%23ephemeral&channel=lasting");
+    eventually(SOON, "the topic is gone", || broker.topic("t#ephemeral").is_none().then_some(()));
+}
+
+#[test]
+fn an_ephemeral_channel_made_over_http_stays_until_a_consumer_has_come_and_gone() {
+    let broker = Broker::start();
+    broker.order("/topic/create?topic=t");
+    broker.order("/channel/create?topic=t&channel=c%23ephemeral");
+    broker.client().publish("t", b"m");
+    let mut client = broker.subscribed("t", "c#ephemeral");
+    client.ready(1);
+    assert_eq!(client.message().text(), "m");
+    drop(client);
+    eventually(SOON, "the channel is gone", || {
+        broker.channel("t", "c#ephemeral").is_none().then_some(())
+    });
+}
+
+#[test]
+fn a_full_ephemeral_channel_drops_what_is_new_and_still_says_ok() {
+    let broker = Broker::with(&["--mem-queue-size=2"]);
+    let mut client = broker.subscribed("t", "c#ephemeral");
+    for body in ["1", "2", "3", "4", "5"] {
+        broker.client().publish("t", body.as_bytes());
+        // Each must have gone through the topic before the next, or the topic itself spills over.
+        eventually(SOON, "the topic has handed it on", || {
+            (broker.topic_count("t", "depth") == 0).then_some(())
+        });
+    }
+    broker.count_becomes("t", "c#ephemeral", "depth", 2);
+    client.ready(10);
+    assert_eq!(texts(&client.messages(2)), ["1", "2"]);
+    client.silence(A_WHILE);
+}
+
+#[test]
+fn answers_keep_the_order_of_commands_over_many_topics() {
+    let broker = Broker::start();
+    let mut client = broker.client();
+    let mut sent = Vec::new();
+    for number in 0..500 {
+        let topic = number % 40;
+        sent.extend(with_body(&format!("PUB topic{topic}"), format!("{number}").as_bytes()));
+    }
+    // The one command with another answer shows whether an `OK` has overtaken it.
+    sent.extend(b"SUB topic7 c\nCLS\n");
+    sent.extend(with_body("PUB topic8", b"last"));
+    sent.extend(b"FIN 0123456789abcdef\n");
+    sent.extend(with_body("PUB bad*", b"m"));
+    client.send(&sent);
+    for _ in 0..501 {
+        client.ok();
+    }
+    assert_eq!(client.response(), "CLOSE_WAIT");
+    client.ok();
+    let said = "E_FIN_FAILED FIN 0123456789abcdef failed ID not in flight";
+    assert_eq!(client.error(), said);
+    assert_eq!(client.error(), r#"E_BAD_TOPIC PUB topic name "bad*" is not valid"#);
+    client.closed();
+    let counts: Vec<_> = (0..40)
+        .map(|topic| broker.topic_count(&format!("topic{topic}"), "message_count"))
+        .collect();
+    // 500 over 40 topics: 20 topics with 13 messages, 20 with 12; topic 8 got one more.
+    let expected: Vec<_> = (0..40)
+        .map(|topic| {
+            if topic == 8 {
+                14
+            } else if topic < 20 {
+                13
+            } else {
+                12
+            }
+        })
+        .collect();
+    assert_eq!(counts, expected);
+}
+
+#[test]
+fn a_busy_connection_gets_heartbeats_too() {
+    let broker = Broker::start();
+    let mut client = broker.client();
+    client.identify(r#"{"heartbeat_interval":1000}"#);
+    let end = Instant::now() + Duration::from_millis(3500);
+    let mut heartbeats = 0;
+    while Instant::now() < end {
+        client.send(&with_body("PUB t", b"m"));
+        let mut answered = false;
+        while !answered {
+            match client.see(SOON) {
+                Seen::Frame(Frame::Response(text)) if text == "OK" => answered = true,
+                Seen::Frame(Frame::Response(text)) if text == "_heartbeat_" => heartbeats += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!((2..=4).contains(&heartbeats), "{heartbeats} heartbeats in 3.5 seconds");
+}
+
+#[test]
+fn a_silent_client_is_closed_after_two_heartbeat_intervals() {
+    let broker = Broker::start();
+    let mut client = broker.client();
+    client.identify(r#"{"heartbeat_interval":1000}"#);
+    let begin = Instant::now();
+    let mut heartbeats = 0;
+    loop {
+        match client.see(SOON) {
+            Seen::Frame(Frame::Response(text)) if text == "_heartbeat_" => heartbeats += 1,
+            Seen::Closed => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    let lived = begin.elapsed();
+    assert!((1..=2).contains(&heartbeats), "{heartbeats} heartbeats");
+    assert!(Duration::from_millis(1900) <= lived && lived < Duration::from_secs(4), "{lived:?}");
+}
+
+#[test]
+fn a_client_that_answers_heartbeats_stays() {
+    let broker = Broker::start();
+    let mut client = broker.client();
+    client.identify(r#"{"heartbeat_interval":1000}"#);
+    client.silence(Duration::from_millis(4500));
+    client.works();
+}
+
+#[test]
+fn a_client_without_heartbeats_may_be_silent_and_publish() {
+    let broker = Broker::start();
+    let mut client = broker.client();
+    client.identify(r#"{"heartbeat_interval":-1}"#);
+    assert_eq!(client.see(Duration::from_secs(3)), Seen::Silence);
+    client.works();
+}
+
+#[test]
+fn identify_answers_ok_or_what_was_agreed() {
+    let broker = Broker::start();
+    assert_eq!(broker.client().identify("{}"), "OK");
+    let agreed = broker.client().identify(
+        r#"{"feature_negotiation":true,"msg_timeout":2000,"sample_rate":7,"output_buffer_size":-1}"#,
+    );
+    let released = concat!(
+        r#"{"max_rdy_count":2500,"version":"1.3.0","max_msg_timeout":900000,"msg_timeout":2000,"#,
+        r#""tls_v1":false,"deflate":false,"deflate_level":6,"max_deflate_level":6,"snappy":false,"#,
+        r#""sample_rate":7,"auth_required":false,"output_buffer_size":1,"#,
+        r#""output_buffer_timeout":0"#
+    );
+    // NSQ says these two since its release of 1.3.0.
+    let topology = r#","topology_region":"","topology_zone":"""#;
+    let whole = [format!("{released}}}"), format!("{released}{topology}}}")];
+    assert!(whole.contains(&agreed), "{agreed}");
+}
+
+#[test]
+fn a_message_of_the_largest_size_arrives_whole() {
+    let broker = Broker::start();
+    let body: Vec<u8> = (0..1_048_576_u32).map(|at| (at % 251).to_le_bytes()[0]).collect();
+    broker.client().publish("t", &body);
+    let mut client = broker.subscribed("t", "c");
+    client.ready(1);
+    assert!(client.message().body == body, "the body is not as published");
+}

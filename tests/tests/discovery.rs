@@ -1,0 +1,255 @@
+//! Brokers and `nsqlookupd`: what is registered, what is found, and that either may be the real one.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::broker::Broker;
+use tests::http::Answer;
+use tests::lookup_server::LookupServer;
+use tests::patience::{SOON, eventually};
+use tests::programs::{Maker, real, under_test};
+
+/// A broker looks after a lost directory every 15 seconds.
+const RECONNECTED: Duration = Duration::from_secs(40);
+
+fn becomes(lookup: &LookupServer, target: &str, expected: &Value) {
+    let mut last = None;
+    eventually(SOON, &format!("{target} is {expected}"), || {
+        let answer = lookup.get(target).json();
+        let same = answer == *expected;
+        last = Some(answer);
+        same.then_some(())
+    });
+}
+
+fn producers(answer: &Answer) -> Vec<u64> {
+    let list = answer.json()["producers"].clone();
+    let list = list.as_array().expect("a list").clone();
+    list.iter().map(|producer| producer["tcp_port"].as_u64().expect("a port")).collect()
+}
+
+fn check_registrations(broker_of: Maker, lookup_of: Maker) {
+    let lookup = LookupServer::of(lookup_of);
+    let broker = Broker::of(broker_of, &[&lookup.flag()]);
+    let ports = [u64::from(broker.tcp.port())];
+
+    eventually(SOON, "the broker is a node", || {
+        (producers(&lookup.get("/nodes")) == ports).then_some(())
+    });
+    becomes(&lookup, "/topics", &json!({"topics": []}));
+    assert_eq!(lookup.get("/lookup?topic=t").status, 404);
+
+    broker.client().publish("t", b"m");
+    becomes(&lookup, "/topics", &json!({"topics": ["t"]}));
+    let consumer = broker.subscribed("t", "c");
+    becomes(&lookup, "/channels?topic=t", &json!({"channels": ["c"]}));
+    let found = lookup.get("/lookup?topic=t");
+    assert_eq!(found.status, 200);
+    assert_eq!(found.header("X-Nsq-Content-Type"), Some("nsq; version=1.0"));
+    assert_eq!(producers(&found), ports);
+    let producer = &found.json()["producers"][0];
+    assert_eq!(producer["broadcast_address"], "127.0.0.1");
+    assert_eq!(producer["http_port"], broker.http.port());
+    assert_eq!(producer["version"], "1.3.0");
+    let nodes = lookup.get("/nodes").json();
+    assert_eq!(nodes["producers"][0]["topics"], json!(["t"]));
+    assert_eq!(nodes["producers"][0]["tombstones"], json!([false]));
+
+    drop(consumer);
+    broker.order("/channel/delete?topic=t&channel=c");
+    eventually(SOON, "the channel has no producer", || {
+        let keys = lookup.get("/debug").json();
+        keys.get("channel:t:c").is_none().then_some(())
+    });
+    broker.order("/topic/delete?topic=t");
+    eventually(SOON, "the topic has no producer", || {
+        producers(&lookup.get("/lookup?topic=t")).is_empty().then_some(())
+    });
+    // NSQ keeps the name of what was once registered.
+    assert_eq!(lookup.get("/topics").json(), json!({"topics": ["t"]}));
+
+    drop(broker);
+    eventually(SOON, "the broker is no node", || {
+        producers(&lookup.get("/nodes")).is_empty().then_some(())
+    });
+}
+
+#[test]
+fn topics_and_channels_are_registered_as_they_come_and_go() {
+    check_registrations(under_test(), under_test());
+}
+
+#[test]
+fn a_real_broker_registers_at_the_directory_under_test() {
+    if real("nsqd").is_some() {
+        check_registrations(Maker::Real, under_test());
+    }
+}
+
+#[test]
+fn the_broker_under_test_registers_at_a_real_directory() {
+    if real("nsqlookupd").is_some() {
+        check_registrations(under_test(), Maker::Real);
+    }
+}
+
+#[test]
+fn real_and_our_brokers_are_found_side_by_side() {
+    if real("nsqd").is_none() {
+        return;
+    }
+    let lookup = LookupServer::start();
+    let brokers = [Maker::Real, under_test()].map(|maker| Broker::of(maker, &[&lookup.flag()]));
+    for broker in &brokers {
+        broker.client().publish("t", b"m");
+    }
+    let mut expected = brokers.each_ref().map(|broker| u64::from(broker.tcp.port())).to_vec();
+    expected.sort_unstable();
+    eventually(SOON, "both are found", || {
+        let answer = lookup.get("/lookup?topic=t");
+        if answer.status != 200 {
+            return None;
+        }
+        let mut found = producers(&answer);
+        found.sort_unstable();
+        (found == expected).then_some(())
+    });
+}
+
+#[test]
+fn a_new_topic_gets_the_channels_that_the_directory_knows() {
+    let lookup = LookupServer::start();
+    assert_eq!(lookup.post("/channel/create?topic=t&channel=known").status, 200);
+    assert_eq!(lookup.post("/channel/create?topic=t&channel=passing%23ephemeral").status, 200);
+    let broker = Broker::with(&[&lookup.flag()]);
+    eventually(SOON, "the broker is a node", || {
+        (producers(&lookup.get("/nodes")).len() == 1).then_some(())
+    });
+    broker.client().publish("t", b"m");
+    broker.count_becomes("t", "known", "depth", 1);
+    assert!(broker.channel("t", "passing#ephemeral").is_none());
+}
+
+#[test]
+fn a_tombstone_hides_a_producer_from_lookups_alone() {
+    let lookup = LookupServer::start();
+    let broker = Broker::with(&[&lookup.flag()]);
+    broker.client().publish("t", b"m");
+    becomes(&lookup, "/topics", &json!({"topics": ["t"]}));
+    let node = format!("127.0.0.1:{}", broker.http.port());
+    assert_eq!(lookup.post(&format!("/topic/tombstone?topic=t&node={node}")).status, 200);
+    assert_eq!(producers(&lookup.get("/lookup?topic=t")), [0_u64; 0]);
+    let nodes = lookup.get("/nodes").json();
+    assert_eq!(nodes["producers"][0]["tombstones"], json!([true]));
+}
+
+#[test]
+fn the_directory_refuses_what_nsqs_refuses() {
+    let lookup = LookupServer::start();
+    let get = |target: &str| {
+        let answer = lookup.get(target);
+        (answer.status, answer.text())
+    };
+    let post = |target: &str| {
+        let answer = lookup.post(target);
+        (answer.status, answer.text())
+    };
+    let said = |status: u16, code: &str| (status, format!(r#"{{"message":"{code}"}}"#));
+    assert_eq!(get("/ping"), (200, "OK".to_owned()));
+    assert_eq!(get("/info"), (200, r#"{"version":"1.3.0"}"#.to_owned()));
+    assert_eq!(get("/lookup"), said(400, "MISSING_ARG_TOPIC"));
+    assert_eq!(get("/lookup?topic=none"), said(404, "TOPIC_NOT_FOUND"));
+    assert_eq!(get("/channels"), said(400, "MISSING_ARG_TOPIC"));
+    assert_eq!(get("/channels?topic=none"), (200, r#"{"channels":[]}"#.to_owned()));
+    assert_eq!(get("/nodes"), (200, r#"{"producers":[]}"#.to_owned()));
+    assert_eq!(get("/nothing"), said(404, "NOT_FOUND"));
+    assert_eq!(post("/lookup?topic=t"), said(405, "METHOD_NOT_ALLOWED"));
+    assert_eq!(post("/topic/create"), said(400, "MISSING_ARG_TOPIC"));
+    assert_eq!(post("/topic/create?topic=x*"), said(400, "INVALID_ARG_TOPIC"));
+    assert_eq!(post("/topic/create?topic=t"), (200, String::new()));
+    assert_eq!(post("/topic/delete?topic=none"), (200, String::new()));
+    assert_eq!(post("/channel/create?topic=t"), said(400, "MISSING_ARG_CHANNEL"));
+    assert_eq!(post("/channel/create?topic=t&channel=x*"), said(400, "INVALID_ARG_CHANNEL"));
+    assert_eq!(post("/channel/delete?topic=t&channel=none"), said(404, "CHANNEL_NOT_FOUND"));
+    assert_eq!(post("/topic/tombstone?topic=t"), said(400, "MISSING_ARG_NODE"));
+}
+
+/// A connection to the directory's TCP side, byte by byte.
+struct Peer(TcpStream);
+
+impl Peer {
+    fn connect(lookup: &LookupServer) -> Self {
+        let stream = TcpStream::connect_timeout(&lookup.tcp, SOON).expect("the directory accepts");
+        stream.set_read_timeout(Some(SOON)).expect("a limit can be set");
+        Self(stream)
+    }
+
+    /// Sends a command and returns the answer, or `None` when the stream has ended.
+    fn ask(&mut self, command: &[u8]) -> Option<String> {
+        use std::io::{Read as _, Write as _};
+        self.0.write_all(command).expect("the directory reads");
+        let mut size = [0; 4];
+        self.0.read_exact(&mut size).ok()?;
+        let size = usize::try_from(u32::from_be_bytes(size)).expect("a size fits");
+        assert!(size < 1 << 20, "an answer of {size} bytes");
+        let mut text = vec![0; size];
+        self.0.read_exact(&mut text).expect("an answer is whole");
+        Some(String::from_utf8(text).expect("an answer is text"))
+    }
+}
+
+fn identify(json: &str) -> Vec<u8> {
+    [b"IDENTIFY\n", tests::client::sized(json.as_bytes()).as_slice()].concat()
+}
+
+#[test]
+fn the_directory_speaks_nsqs_tcp_protocol() {
+    let lookup = LookupServer::start();
+    let mut peer = Peer::connect(&lookup);
+    assert_eq!(peer.ask(b"  V1PING\n").as_deref(), Some("OK"));
+    let told = r#"{"broadcast_address":"b","hostname":"h1","http_port":4151,"tcp_port":4150,"version":"1.3.0"}"#;
+    let answer = peer.ask(&identify(told)).expect("an answer");
+    let answer: Value = serde_json::from_str(&answer).expect("JSON");
+    assert_eq!(answer["tcp_port"], lookup.tcp.port());
+    assert_eq!(answer["http_port"], lookup.http.port());
+    assert_eq!(
+        (&answer["broadcast_address"], &answer["version"]),
+        (&json!("127.0.0.1"), &json!("1.3.0"))
+    );
+    assert_eq!(peer.ask(b"REGISTER t c\n").as_deref(), Some("OK"));
+    assert_eq!(lookup.get("/channels?topic=t").json(), json!({"channels": ["c"]}));
+    assert_eq!(peer.ask(b"UNREGISTER t c\n").as_deref(), Some("OK"));
+    assert_eq!(peer.ask(&identify(told)).as_deref(), Some("E_INVALID cannot IDENTIFY again"));
+    assert_eq!(peer.ask(b""), None);
+}
+
+#[test]
+fn the_directory_closes_after_an_error() {
+    let lookup = LookupServer::start();
+    let cases: [(&[u8], &str); 5] = [
+        (b"  V9", "E_BAD_PROTOCOL"),
+        (b"  V1FOO\n", "E_INVALID invalid command FOO"),
+        (b"  V1REGISTER t\n", "E_INVALID client must IDENTIFY"),
+        (b"  V1IDENTIFY\n\0\0\0\x01{", "E_BAD_BODY IDENTIFY failed to decode JSON body"),
+        (b"  V1IDENTIFY\n\0\0\0\x02{}", "E_BAD_BODY IDENTIFY missing fields"),
+    ];
+    for (sent, said) in cases {
+        let mut peer = Peer::connect(&lookup);
+        assert_eq!(peer.ask(sent).as_deref(), Some(said));
+        assert_eq!(peer.ask(b""), None, "{said}");
+    }
+}
+
+#[test]
+fn a_broker_registers_again_after_the_directory_was_gone() {
+    let mut lookup = LookupServer::start();
+    let broker = Broker::with(&[&lookup.flag()]);
+    broker.client().publish("t", b"m");
+    becomes(&lookup, "/topics", &json!({"topics": ["t"]}));
+    lookup.restart();
+    eventually(RECONNECTED, "the broker has registered again", || {
+        (lookup.get("/topics").json() == json!({"topics": ["t"]})).then_some(())
+    });
+    assert_eq!(producers(&lookup.get("/lookup?topic=t")), [u64::from(broker.tcp.port())]);
+}

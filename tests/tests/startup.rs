@@ -1,0 +1,249 @@
+//! How the broker starts, refuses to start, and ends: what operators and service managers see.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tests::broker::Broker;
+use tests::process::{Ended, Process, run};
+use tests::programs::{Maker, only_ours, ours, real, skipped, under_test};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn folder() -> TempDir {
+    TempDir::new().expect("the temporary folder can be written")
+}
+
+fn nsqd() -> Command {
+    let mut command = Command::new(under_test().program("nsqd"));
+    command.args(["--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0"]);
+    command
+}
+
+fn fails(command: &mut Command, code: i32, part: &str) {
+    let Ended { status, log, .. } = run(command, b"", LIMIT);
+    assert_eq!(status.code(), Some(code), "{log}");
+    assert!(log.contains(part), "{part:?} is not in {log}");
+}
+
+#[test]
+fn the_version_is_nsqs_and_says_what_it_was_built_with() {
+    for (name, program) in ["nsqd", "nsqlookupd"].map(|name| (name, under_test().program(name))) {
+        for flag in ["--version", "-version"] {
+            let ended = run(Command::new(&program).arg(flag), b"", LIMIT);
+            assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+            let line = ended.output.join("\n");
+            let built = line
+                .strip_prefix(&format!("{name} v1.3.0 (built w/"))
+                .unwrap_or_else(|| panic!("{line}"));
+            let built = built.strip_suffix(')').unwrap_or_else(|| panic!("{line}"));
+            let plain = |byte: u8| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte)
+            };
+            assert!(!built.is_empty() && built.bytes().all(plain), "{line}");
+        }
+    }
+}
+
+#[test]
+fn flags_may_be_written_in_all_of_gos_ways() {
+    let data = folder();
+    let path = data.path().to_str().expect("a temporary path is text");
+    let spellings: [&[&str]; 4] = [
+        &["-data-path", path],
+        &["--data-path", path],
+        &[&format!("-data-path={path}")],
+        &[&format!("--data-path={path}")],
+    ];
+    for spelling in spellings {
+        let mut process = Process::start(nsqd().args(spelling).current_dir("/"));
+        process.logged("TCP: listening on 127.0.0.1:");
+        assert_eq!(process.terminate().code(), Some(0), "{}", process.log());
+        assert!(data.path().join("nsqd.dat").exists(), "{spelling:?}");
+        std::fs::remove_file(data.path().join("nsqd.dat")).expect("it was there");
+    }
+}
+
+#[test]
+fn switches_may_stand_alone_or_carry_a_value() {
+    for switch in ["--verbose", "--verbose=true", "-snappy=false", "--deflate", "-worker-id=true"] {
+        let data = folder();
+        let mut process = Process::start(nsqd().arg(switch).arg("--data-path").arg(data.path()));
+        process.logged("TCP: listening on 127.0.0.1:");
+        assert_eq!(process.terminate().code(), Some(0), "{switch}: {}", process.log());
+    }
+}
+
+#[test]
+fn flags_behind_a_word_are_not_read() {
+    let data = folder();
+    let mut process =
+        Process::start(nsqd().arg("--data-path").arg(data.path()).args(["word", "--version"]));
+    process.logged("TCP: listening on 127.0.0.1:");
+    assert_eq!(process.terminate().code(), Some(0));
+}
+
+#[test]
+fn unknown_flags_and_bad_values_end_with_status_2() {
+    for flag in ["--no-such-flag", "--mem-queue-size=x", "--msg-timeout=5", "--log-level=loud"] {
+        let ended = run(nsqd().arg(flag), b"", LIMIT);
+        assert_eq!(ended.status.code(), Some(2), "{flag}: {}", ended.log);
+        assert!(
+            ended.log.contains(flag.trim_start_matches('-').split('=').next().expect("a name")),
+            "{}",
+            ended.log
+        );
+    }
+}
+
+#[test]
+fn help_is_no_failure() {
+    for flag in ["-h", "--help"] {
+        let ended = run(nsqd().arg(flag), b"", LIMIT);
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+        assert!(ended.log.contains("-data-path"), "{}", ended.log);
+    }
+}
+
+#[test]
+fn settings_may_come_from_a_file_and_flags_go_before_it() {
+    let data = folder();
+    let config = data.path().join("nsqd.cfg");
+    let text = "max_rdy_count = 7\nmsg_timeout = \"5s\"\nmem_queue_size = 11\nunknown_key = 1\n";
+    std::fs::write(&config, text).expect("the folder can be written");
+    let broker = Broker::with(&[&format!("--config={}", config.display()), "--mem-queue-size=12"]);
+    assert_eq!(broker.get("/config/max_rdy_count").text(), "7");
+    assert_eq!(broker.get("/config/msg_timeout").text(), "5000000000");
+    assert_eq!(broker.get("/config/mem_queue_size").text(), "12");
+}
+
+#[test]
+fn a_missing_data_folder_is_named() {
+    let part = "failed to lock data-path: open /nonexistent/data: no such file or directory";
+    fails(nsqd().arg("--data-path=/nonexistent/data"), 1, part);
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let broker = Broker::start();
+    let data = folder();
+    let taken = |flag: &str, address: std::net::SocketAddr| {
+        let mut command = Command::new(under_test().program("nsqd"));
+        command.args(["--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0"]);
+        command.arg("--data-path").arg(data.path()).arg(format!("{flag}={address}"));
+        fails(&mut command, 1, &address.to_string());
+    };
+    taken("--tcp-address", broker.tcp);
+    taken("--http-address", broker.http);
+    assert_eq!(broker.get("/ping").text(), "OK");
+}
+
+#[test]
+fn a_second_broker_on_the_same_data_is_refused_and_the_first_goes_on() {
+    let broker = Broker::start();
+    let part = format!("cannot flock directory {}", broker.folder().display());
+    fails(nsqd().arg("--data-path").arg(broker.folder()), 1, &part);
+    broker.client().works();
+}
+
+#[test]
+fn settings_out_of_range_are_refused() {
+    let data = folder();
+    let refuse = |flag: &str, part: &str| {
+        fails(nsqd().arg(flag).arg("--data-path").arg(data.path()), 1, part);
+    };
+    refuse("--node-id=1024", "--node-id must be [0,1024)");
+    refuse("--max-deflate-level=10", "--max-deflate-level must be [1,9]");
+}
+
+#[test]
+fn damaged_metadata_is_named_and_not_overwritten() {
+    let data = folder();
+    let file = data.path().join("nsqd.dat");
+    std::fs::write(&file, "not json").expect("the folder can be written");
+    fails(nsqd().arg("--data-path").arg(data.path()), 1, "nsqd.dat");
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "not json");
+}
+
+#[test]
+fn sigterm_and_sigint_end_with_status_0_even_with_clients() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut broker = Broker::start();
+        let mut consumer = broker.subscribed("t", "c");
+        consumer.ready(10);
+        let mut idle = broker.client();
+        idle.works();
+        broker.process.signal(signal);
+        let status = broker.process.ended_within(LIMIT);
+        assert_eq!(status.code(), Some(0), "{}", broker.process.log());
+        consumer.closed();
+        idle.closed();
+    }
+}
+
+#[test]
+fn the_log_has_nsqs_form_and_names_the_real_ports() {
+    let broker = Broker::start();
+    let log = broker.process.log();
+    let line = log.lines().find(|line| line.contains("TCP: listening")).expect("it is logged");
+    // [nsqd] 2026/11/22 13:08:24.679354 INFO: TCP: listening on 127.0.0.1:24150
+    let shape: String = line.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    let expected = "[nsqd] 0000/00/00 00:00:00.000000 INFO: TCP: listening on 000.0.0.0:";
+    assert!(shape.starts_with(expected), "{line}");
+    assert!(line.ends_with(&broker.tcp.to_string()), "{line}");
+}
+
+#[test]
+fn ours_says_which_limit_is_too_low_for_io_uring() {
+    if !only_ours("the real nsqd locks no memory") {
+        return;
+    }
+    let data = folder();
+    // With the capability the limit does not hold, so root gives it up; others do not have it.
+    let without_capability = if rustix::process::getuid().is_root() {
+        if !Path::new("/usr/bin/setpriv").exists() {
+            return skipped("setpriv is not installed: root cannot give up CAP_IPC_LOCK");
+        }
+        "setpriv --bounding-set=-ipc_lock --inh-caps=-ipc_lock"
+    } else {
+        ""
+    };
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("ulimit -l 64; exec {without_capability} \"$@\""));
+    command.arg("sh").arg(ours("nsqd"));
+    command.args(["--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0"]);
+    command.arg("--data-path").arg(data.path());
+    let Ended { status, log, .. } = run(&mut command, b"", LIMIT);
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("RLIMIT_MEMLOCK") || log.contains("memlock"), "{log}");
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+#[test]
+fn ours_starts_on_a_folder_that_the_real_nsqd_left() {
+    if under_test() == Maker::Real || real("nsqd").is_none() {
+        return;
+    }
+    let mut old = Broker::of(Maker::Real, &["--mem-queue-size=10"]);
+    let bodies: Vec<String> = (0..500).map(|number| format!("{number:03}")).collect();
+    old.client().publish_many("t", &bodies);
+    old.order("/channel/create?topic=t&channel=c");
+    old.order("/topic/create?topic=paused");
+    old.order("/topic/pause?topic=paused");
+    old.client().publish("alone", b"m");
+    old.count_becomes("t", "c", "depth", 500);
+    assert_eq!(old.stop().code(), Some(0));
+    let new = Process::start(nsqd().arg("--data-path").arg(old.folder()));
+    let mut new = new;
+    let tcp = new.logged("TCP: listening on ").trim().parse().expect("an address");
+    let mut client = tests::client::Client::subscribed(tcp, "t", "c");
+    client.ready(2500);
+    let mut got: Vec<_> = client.messages(500).iter().map(tests::client::Message::text).collect();
+    got.sort();
+    assert_eq!(got, bodies);
+    let mut client = tests::client::Client::subscribed(tcp, "alone", "first");
+    client.ready(1);
+    assert_eq!(client.message().text(), "m");
+}
