@@ -138,6 +138,8 @@ enum Outcome {
 #[derive(Debug)]
 struct Segment {
     name: SegmentName,
+    /// What came before it when it was started.
+    previous: SegmentName,
     /// Where the next block goes.
     next_offset: u64,
     /// One past the last message in it.
@@ -187,6 +189,7 @@ impl Log {
             }
             log.segments.push_back(Segment {
                 name: segment.name,
+                previous: segment.previous,
                 next_offset: segment.bytes,
                 next_sequence: segment.end,
                 written_bytes: segment.bytes,
@@ -293,8 +296,13 @@ impl Log {
                 .segments
                 .back()
                 .map_or(first, |before| before.next_sequence.max(before.name.first().next()));
-            let header = SegmentHeader { base: self.ids.base(), first: name, created: self.opened };
-            self.segments.push_back(Segment::new(SegmentName(name), header.encode()));
+            let header = SegmentHeader {
+                base: self.ids.base(),
+                first: name,
+                created: self.opened,
+                previous: self.segments.back().map_or(SegmentName(name), |before| before.name),
+            };
+            self.segments.push_back(Segment::new(header));
         }
         let segment = self.segments.back_mut().expect("there is one with room");
         let offset = segment.next_offset;
@@ -499,6 +507,8 @@ impl Log {
             return report;
         };
         let bound = self.bound(at + 1);
+        let next = self.segments.get(at + 1);
+        let is_followed = next.is_none_or(|next| next.previous == plan.segment);
         let mut file_end = self.segments[at].written_bytes;
         if data.len() < plan.bytes {
             file_end = file_end.min(plan.offset + data.len() as u64);
@@ -527,7 +537,12 @@ impl Log {
                 Step::End { lost, .. } => {
                     let Entry { sequence, offset, .. } = scanner.place();
                     let missing = sequence..bound;
-                    self.note_damage(plan.segment, offset, lost, missing, &mut report);
+                    if is_followed || 0 < lost {
+                        self.note_damage(plan.segment, offset, lost, missing, &mut report);
+                    } else {
+                        // The segments between this one and the next were deleted.
+                        self.gaps.add(missing);
+                    }
                     break;
                 }
             }
@@ -715,13 +730,15 @@ impl Log {
 }
 
 impl Segment {
-    fn new(name: SegmentName, header: [u8; SEGMENT_HEADER_BYTES]) -> Self {
+    fn new(header: SegmentHeader) -> Self {
+        let name = SegmentName(header.first);
         Self {
             name,
+            previous: header.previous,
             next_offset: BLOCKS_START,
             next_sequence: name.first(),
             written_bytes: BLOCKS_START,
-            unwritten_header: Some(header),
+            unwritten_header: Some(header.encode()),
             is_open: true,
             index: Index::new(name),
         }

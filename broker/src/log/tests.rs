@@ -190,7 +190,9 @@ fn a_block_goes_out_behind_its_segments_header_and_becomes_visible_when_written(
     assert_eq!(log.open_bytes(), 32 + 35 + 36);
     let write = log.seal().unwrap();
     let header = SegmentHeader::decode(&write.starts_segment.unwrap()).unwrap();
-    let expected = SegmentHeader { base: IDS().base(), first: Sequence(0), created: Timestamp(0) };
+    let previous = SegmentName(Sequence(0));
+    let expected =
+        SegmentHeader { base: IDS().base(), first: Sequence(0), created: Timestamp(0), previous };
     assert_eq!(header, expected);
     assert_eq!((write.segment, write.offset), (SegmentName(Sequence(0)), 64));
     assert_eq!(write.bytes.len(), 32 + 35 + 36);
@@ -297,7 +299,8 @@ fn a_full_segment_is_followed_by_one_named_after_its_first_message() {
 #[test]
 fn a_block_larger_than_a_segment_gets_one_of_its_own() {
     let large = Published { body: vec![7; 5_000], due: None };
-    let (mut log, disk) = log_of(&[&[body("a")], std::slice::from_ref(&large), &[body("b")]], options(1_000));
+    let (mut log, disk) =
+        log_of(&[&[body("a")], std::slice::from_ref(&large), &[body("b")]], options(1_000));
     assert_eq!(log.segments().count(), 3);
     log.evict(usize::MAX);
     let got = read_from(&mut log, &disk, Sequence(0), ALL);
@@ -333,8 +336,12 @@ fn an_old_message_keeps_its_own_segment_alone() {
     let expected = BTreeMap::from([(0, body("a")), (3, body("d"))]);
     let got = read_from(&mut log, &disk, Sequence(0), ALL);
     assert_eq!(got, Got { messages: expected.clone(), missing: 2, damaged: 0 });
-    let (mut log, _) = disk.recover(options(1), Sequence(0));
-    assert_eq!(read_from(&mut log, &disk, Sequence(0), ALL).messages, expected);
+    for scan_from in [0, 4] {
+        let (mut log, recovered) = disk.recover(options(1), Sequence(scan_from));
+        assert!(recovered.damage.is_empty(), "what was deleted is not damaged");
+        let got = read_from(&mut log, &disk, Sequence(0), ALL);
+        assert_eq!(got, Got { messages: expected.clone(), missing: 2, damaged: 0 });
+    }
 }
 
 #[test]
@@ -399,7 +406,10 @@ fn files_that_are_no_segments_are_named_with_the_reason() {
     let other = SegmentName(Sequence(1)).to_string();
     assert_eq!(why(&other, head), SetAside::Renamed(SegmentName(Sequence(0))));
 
-    let file = |first, base| SegmentFile { name: SegmentName(Sequence(first)), base, bytes: 64 };
+    let file = |first, base| {
+        let name = SegmentName(Sequence(first));
+        SegmentFile { name, base, bytes: 64, previous: name }
+    };
     let (recovery, others) = Recovery::new(vec![file(0, 7), file(9, 8)], Sequence(0));
     assert_eq!(others, [(SegmentName(Sequence(0)), SetAside::OtherTopic)]);
     assert_eq!(recovery.finish().base, Some(8));
