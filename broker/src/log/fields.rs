@@ -3,7 +3,7 @@
 //! Knows: how to take the next number from bytes that may end too early. Does not know: what the
 //! numbers mean.
 
-#![warn(clippy::indexing_slicing)]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 /// Bytes of which one field after another is taken; `None` when they end too early.
 #[derive(Clone, Copy, Debug)]

@@ -29,6 +29,8 @@ pub mod recovery;
 mod scan;
 mod segment;
 pub mod storage_ring;
+#[cfg(test)]
+mod tests;
 
 pub use reading::{Cursor, Damage, Found, LoadReport, ReadPlan, Reading, Run, RunLimit};
 pub use segment::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName};
@@ -121,6 +123,8 @@ struct Pending {
     messages: Range<Sequence>,
     segment: SegmentName,
     end_offset: u64,
+    /// Where the messages of the segment ended before.
+    sequence_before: Sequence,
     outcome: Outcome,
 }
 
@@ -134,8 +138,12 @@ enum Outcome {
 #[derive(Debug)]
 struct Segment {
     name: SegmentName,
+    /// What came before it when it was started.
+    previous: SegmentName,
     /// Where the next block goes.
     next_offset: u64,
+    /// One past the last message in it.
+    next_sequence: Sequence,
     /// Up to here all that should be there was written.
     written_bytes: u64,
     /// Its header, until a write that brings it along has succeeded.
@@ -181,7 +189,9 @@ impl Log {
             }
             log.segments.push_back(Segment {
                 name: segment.name,
+                previous: segment.previous,
                 next_offset: segment.bytes,
+                next_sequence: segment.end,
                 written_bytes: segment.bytes,
                 unwritten_header: None,
                 is_open: segment.is_whole,
@@ -281,19 +291,30 @@ impl Log {
         let has_room =
             self.segments.back().is_some_and(|segment| segment.has_room(block_bytes, bytes_max));
         if !has_room {
-            let header =
-                SegmentHeader { base: self.ids.base(), first, created: self.opened }.encode();
-            self.segments.push_back(Segment::new(SegmentName(first), header));
+            // It starts where the one before ends, so that a gap between them is no damage.
+            let name = self
+                .segments
+                .back()
+                .map_or(first, |before| before.next_sequence.max(before.name.first().next()));
+            let header = SegmentHeader {
+                base: self.ids.base(),
+                first: name,
+                created: self.opened,
+                previous: self.segments.back().map_or(SegmentName(name), |before| before.name),
+            };
+            self.segments.push_back(Segment::new(header));
         }
         let segment = self.segments.back_mut().expect("there is one with room");
         let offset = segment.next_offset;
         let place = Place { base: self.ids.base(), segment: segment.name, offset };
         let (layout, bytes) = self.open.close(first, Some(place));
         segment.next_offset = offset + layout.block_bytes();
+        let sequence_before = std::mem::replace(&mut segment.next_sequence, layout.end());
         self.pending.push_back(Pending {
             messages: first..layout.end(),
             segment: segment.name,
             end_offset: segment.next_offset,
+            sequence_before,
             outcome: Outcome::Unknown,
         });
         let starts_segment = segment.unwritten_header;
@@ -315,10 +336,12 @@ impl Log {
     pub fn abandon(&mut self, write: Write) {
         let Write { segment, offset, layout, bytes, .. } = write;
         drop(bytes);
-        let is_last =
-            self.pending.back().is_some_and(|pending| pending.messages.start == layout.first);
-        if is_last && let Some(segment) = self.segment_mut(segment) {
+        let last = self.pending.back().filter(|last| last.messages.start == layout.first);
+        if let Some(next_sequence) = last.map(|last| last.sequence_before)
+            && let Some(segment) = self.segment_mut(segment)
+        {
             segment.next_offset = offset;
+            segment.next_sequence = next_sequence;
         }
         self.settle(layout.first, Outcome::Abandoned);
     }
@@ -450,19 +473,16 @@ impl Log {
         }
         let after = self.segments.partition_point(|segment| segment.name.first() <= sequence);
         let bound = self.bound(after);
-        let (start, file_end) = match after.checked_sub(1).map(|at| &self.segments[at]) {
-            Some(segment) => (segment.index.find(sequence), segment.written_bytes),
-            None => (Entry::block(sequence, 0, 0), 0),
-        };
-        let left = file_end.saturating_sub(start.offset);
-        if left == 0 {
-            // No file has it: the one that should ends early, or was taken away.
-            self.gaps.add(start.sequence.max(self.start)..bound);
+        let Some(segment) = after.checked_sub(1).map(|at| &self.segments[at]) else {
+            self.gaps.add(sequence..bound);
             return Missing::Gap { end: bound };
-        }
+        };
+        let start = segment.index.find(sequence);
+        // When nothing is left, the file lacks what it should have: reading nothing says so.
+        let left = segment.written_bytes.saturating_sub(start.offset);
         let bytes = start.needs.max(READ_BYTES as u64).min(left);
         Missing::OnDisk(ReadPlan {
-            segment: self.segments[after - 1].name,
+            segment: segment.name,
             offset: start.offset,
             bytes: usize::try_from(bytes).expect("a block fits in memory"),
             wanted: sequence,
@@ -487,6 +507,8 @@ impl Log {
             return report;
         };
         let bound = self.bound(at + 1);
+        let next = self.segments.get(at + 1);
+        let is_followed = next.is_none_or(|next| next.previous == plan.segment);
         let mut file_end = self.segments[at].written_bytes;
         if data.len() < plan.bytes {
             file_end = file_end.min(plan.offset + data.len() as u64);
@@ -515,7 +537,12 @@ impl Log {
                 Step::End { lost, .. } => {
                     let Entry { sequence, offset, .. } = scanner.place();
                     let missing = sequence..bound;
-                    self.note_damage(plan.segment, offset, lost, missing, &mut report);
+                    if is_followed || 0 < lost {
+                        self.note_damage(plan.segment, offset, lost, missing, &mut report);
+                    } else {
+                        // The segments between this one and the next were deleted.
+                        self.gaps.add(missing);
+                    }
                     break;
                 }
             }
@@ -539,8 +566,8 @@ impl Log {
         missing: Range<Sequence>,
         report: &mut LoadReport,
     ) {
-        let is_news = missing.start < missing.end
-            && !self.gaps.end_at(missing.start).is_some_and(|end| missing.end <= end);
+        let known_end = self.gaps.end_at(missing.start).unwrap_or(missing.start);
+        let is_news = known_end < missing.end;
         if is_news {
             self.gaps.add(missing.clone());
             report.damage.push(Damage { segment, offset: offset - lost, bytes: lost, missing });
@@ -703,12 +730,15 @@ impl Log {
 }
 
 impl Segment {
-    fn new(name: SegmentName, header: [u8; SEGMENT_HEADER_BYTES]) -> Self {
+    fn new(header: SegmentHeader) -> Self {
+        let name = SegmentName(header.first);
         Self {
             name,
+            previous: header.previous,
             next_offset: BLOCKS_START,
+            next_sequence: name.first(),
             written_bytes: BLOCKS_START,
-            unwritten_header: Some(header),
+            unwritten_header: Some(header.encode()),
             is_open: true,
             index: Index::new(name),
         }

@@ -102,7 +102,7 @@ pub struct ReadPlan {
     pub segment: SegmentName,
     /// Where to start, in bytes.
     pub offset: u64,
-    /// How many bytes. The file has as many; fewer mean that it was cut.
+    /// How many bytes; may be none. The file has as many: fewer mean that it was cut.
     pub bytes: usize,
     /// The message it is for.
     pub(super) wanted: Sequence,

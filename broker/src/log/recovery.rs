@@ -13,7 +13,7 @@
 //! skipped from block to block, counted and reported; what it held is never delivered. Nothing on
 //! disk keeps the broker from starting.
 
-#![warn(clippy::indexing_slicing)]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 use super::index::{Entry, Index};
 use super::reading::{Damage, ReadPlan};
@@ -32,6 +32,8 @@ pub struct SegmentFile {
     pub base: u64,
     /// Its length in bytes.
     pub bytes: u64,
+    /// The segment that came before it when it was started.
+    pub previous: SegmentName,
 }
 
 /// Why a file is not used. It should be kept under another name, except when it is empty.
@@ -72,7 +74,7 @@ impl SegmentFile {
         if header.first != name.first() {
             return Err(SetAside::Renamed(SegmentName(header.first)));
         }
-        Ok(Self { name, base: header.base, bytes })
+        Ok(Self { name, base: header.base, bytes, previous: header.previous })
     }
 }
 
@@ -80,6 +82,7 @@ impl SegmentFile {
 #[derive(Clone, Debug)]
 pub struct RecoveredSegment {
     pub(super) name: SegmentName,
+    pub(super) previous: SegmentName,
     /// Where it ends, a torn end left out.
     pub(super) bytes: u64,
     /// One past its last message.
@@ -133,6 +136,8 @@ struct Scan {
     segment: RecoveredSegment,
     scanner: Scanner,
     is_last: bool,
+    /// Whether nothing was deleted between it and the next one.
+    is_followed: bool,
     /// Whether the disk refused to read some of it.
     is_partly_unreadable: bool,
 }
@@ -236,9 +241,12 @@ impl Recovery {
     /// Goes on with the next segment that must be read, over those that need not.
     fn next_segment(&mut self) {
         while let Some(file) = self.files.next() {
-            let next = self.files.as_slice().first().map(|next| next.name.first());
+            let next_file = self.files.as_slice().first();
+            let next = next_file.map(|next| next.name.first());
+            let is_followed = next_file.is_none_or(|next| next.previous == file.name);
             let segment = RecoveredSegment {
                 name: file.name,
+                previous: file.previous,
                 bytes: file.bytes,
                 end: next.unwrap_or(file.name.first()),
                 is_whole: true,
@@ -254,7 +262,8 @@ impl Recovery {
             let bound = next.unwrap_or(Sequence(u64::MAX));
             let scanner = Scanner::new(self.base, file.name, start, file.bytes, bound);
             let is_last = next.is_none();
-            self.scan = Some(Scan { segment, scanner, is_last, is_partly_unreadable: false });
+            self.scan =
+                Some(Scan { segment, scanner, is_last, is_followed, is_partly_unreadable: false });
             if file.bytes <= BLOCKS_START {
                 self.end_scan(0, 0);
             }
@@ -263,7 +272,7 @@ impl Recovery {
     }
 
     fn end_scan(&mut self, lost: u64, content: u64) {
-        let Scan { mut segment, scanner, is_last, is_partly_unreadable } =
+        let Scan { mut segment, scanner, is_last, is_followed, is_partly_unreadable } =
             self.scan.take().expect("it is ended once");
         let Entry { sequence, offset, .. } = scanner.place();
         segment.is_whole = !is_partly_unreadable;
@@ -288,10 +297,12 @@ impl Recovery {
             segment.end = sequence.max(segment.name.first().next());
             damage.missing.end = segment.end;
         }
-        if damage.missing.start < damage.missing.end {
+        let is_missing = damage.missing.start < damage.missing.end;
+        if is_missing {
             segment.missing.push(damage.missing.clone());
-            self.recovered.damage.push(damage);
-        } else if is_partly_unreadable && 0 < damage.bytes {
+        }
+        let is_damaged = is_missing && (is_followed || 0 < damage.bytes);
+        if is_damaged || (is_partly_unreadable && 0 < damage.bytes) {
             self.recovered.damage.push(damage);
         }
         self.recovered.segments.push(segment);

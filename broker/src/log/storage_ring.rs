@@ -54,6 +54,8 @@ pub struct TopicFolder {
     /// Held while a segment is renamed, so that it is tried once.
     naming_turn: Semaphore,
     is_preparing: Cell<bool>,
+    /// Whether the log was near its next segment when that was asked last.
+    nears_next: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -229,6 +231,7 @@ impl TopicFolder {
             checkpoint_turn: Semaphore::new(1),
             naming_turn: Semaphore::new(1),
             is_preparing: Cell::new(false),
+            nears_next: Cell::new(true),
         }
     }
 
@@ -274,11 +277,13 @@ impl TopicFolder {
     /// Whether [`Self::prepare`] has something to do.
     pub fn wants_segment(&self, log: &Log) -> bool {
         let files = self.files.borrow();
-        !self.is_preparing.get()
-            && (files.misnamed.is_some() || (files.prepared.is_none() && log.nears_next_segment()))
+        self.nears_next.set(log.nears_next_segment());
+        let wants_file = files.prepared.is_none() && self.nears_next.get();
+        !self.is_preparing.get() && (files.misnamed.is_some() || wants_file)
     }
 
-    /// Has the next segment's file ready, and gives the present one its name.
+    /// Has the next segment's file ready, if [`Self::wants_segment`] found it near, and gives the
+    /// present one its name.
     ///
     /// # Errors
     /// When the disk refuses. Appends go on; the one that needs a new file tries to open it.
@@ -295,7 +300,8 @@ impl TopicFolder {
         self.name_properly().await?;
         let name = {
             let mut files = self.files.borrow_mut();
-            if files.prepared.is_some() {
+            // A quiet topic should not hold a second file.
+            if files.prepared.is_some() || !self.nears_next.get() {
                 return Ok(());
             }
             files.prepared_count += 1;
@@ -345,6 +351,9 @@ impl TopicFolder {
     /// # Errors
     /// When the disk refuses.
     pub async fn read(&self, plan: &ReadPlan) -> io::Result<Data> {
+        if plan.bytes == 0 {
+            return Ok(Data::Joined(Vec::new()));
+        }
         let file = self.file_of(plan.segment).await?;
         read_at(&file, plan.offset, plan.bytes).await
     }
@@ -434,7 +443,8 @@ impl TopicFolder {
                 opened => opened?,
             };
         let bytes = usize::try_from(file.file_size().await?).map_err(io::Error::other)?;
-        let data = read_at(&file, 0, bytes).await?;
+        let data =
+            if bytes == 0 { Data::Joined(Vec::new()) } else { read_at(&file, 0, bytes).await? };
         file.close().await?;
         match TopicCheckpoint::decode(&data) {
             Ok(checkpoint) => Ok(Some(checkpoint)),
@@ -469,6 +479,10 @@ impl TopicFolder {
                     continue;
                 }
             };
+            if name.starts_with(PREPARED_PREFIX) && head.is_empty() {
+                glommio::io::remove(&path).await?;
+                continue;
+            }
             let name = self.name_found(name, &head).await?;
             match SegmentFile::inspect(&name, bytes, &head) {
                 Ok(file) => files.push(file),
@@ -666,4 +680,241 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may wait for the disk")]
+mod tests {
+    use super::*;
+    use crate::log::checkpoint::ChannelCheckpoint;
+    use crate::log::{Cursor, Found, Reading, RunLimit};
+    use glommio::{LocalExecutorBuilder, Placement};
+    use protocol::frame::MESSAGE_FRAME_OVERHEAD;
+    use protocol::name::ChannelName;
+
+    const IDS: fn() -> IdSpace = || IdSpace::new(1, 12_345);
+    const OPTIONS: LogOptions = LogOptions { segment_bytes_max: 1_000, ephemeral: false };
+
+    fn topic() -> TopicName {
+        TopicName::parse(b"orders").unwrap()
+    }
+
+    fn on_a_core<T>(test: impl AsyncFnOnce(PathBuf) -> T) -> T {
+        let data_path = tempfile::tempdir().unwrap();
+        let executor = LocalExecutorBuilder::new(Placement::Unbound)
+            .io_memory(64 << 10)
+            .make()
+            .expect("io_uring must be allowed here");
+        executor.run(test(data_path.path().to_owned()))
+    }
+
+    fn append(folder: &TopicFolder, log: &mut Log, bodies: &[&str]) {
+        for body in bodies {
+            log.append(Timestamp(1), None, body.as_bytes());
+        }
+        let write = log.seal().unwrap();
+        folder.write(&write).unwrap();
+        log.written(write);
+    }
+
+    /// The bodies of all messages, from disk if they are not in memory.
+    async fn read_all(folder: &TopicFolder, log: &mut Log) -> Vec<String> {
+        let mut bodies = Vec::new();
+        let mut cursor = Cursor::at(log.start());
+        loop {
+            match log.read(&mut cursor, RunLimit { messages: 1, bytes: 0 }) {
+                Reading::Run(run) => {
+                    let body = &run.bytes[MESSAGE_FRAME_OVERHEAD..];
+                    bodies.push(String::from_utf8(body.to_vec()).unwrap());
+                }
+                Reading::NotInMemory(plan) => {
+                    let data = folder.read(&plan).await.unwrap();
+                    assert!(log.loaded(&plan, &data).damage.is_empty());
+                }
+                Reading::Deferred { .. } | Reading::Gap { .. } => panic!("there is none"),
+                Reading::End => return bodies,
+            }
+        }
+    }
+
+    fn files_of(data_path: &Path) -> Vec<String> {
+        let mut names: Vec<_> = data_path
+            .join("orders.topic")
+            .read_dir()
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    async fn open(data_path: &Path) -> Opened {
+        TopicFolder::open(data_path, topic(), IdSpace::new(1, 999), OPTIONS).await.unwrap()
+    }
+
+    #[test]
+    fn what_was_written_is_there_when_the_folder_is_opened_again() {
+        on_a_core(async |data_path| {
+            let folder = TopicFolder::create(&data_path, topic()).await.unwrap();
+            let mut log = Log::create(IDS(), OPTIONS);
+            assert!(folder.wants_segment(&log));
+            folder.prepare().await.unwrap();
+            append(&folder, &mut log, &["a", "b"]);
+            folder.sync().await.unwrap();
+            append(&folder, &mut log, &[&"c".repeat(2_000)]);
+            append(&folder, &mut log, &["d"]);
+            let expected = ["a", "b", &"c".repeat(2_000), "d"];
+            log.evict(usize::MAX);
+            assert_eq!(read_all(&folder, &mut log).await, expected);
+            drop(folder);
+
+            let opened = open(&data_path).await;
+            assert_eq!(opened.findings.lines(), [""; 0]);
+            let (folder, mut log) = (opened.folder, opened.log);
+            assert_eq!(log.ids(), IDS());
+            assert_eq!(log.end(), Sequence(4));
+            append(&folder, &mut log, &["e"]);
+            assert_eq!(read_all(&folder, &mut log).await[3..], ["d", "e"]);
+            assert_eq!(topics_in(&data_path).await.unwrap().len(), 1);
+        });
+    }
+
+    #[test]
+    fn a_segment_that_had_no_time_to_get_its_name_is_found() {
+        on_a_core(async |data_path| {
+            let folder = TopicFolder::create(&data_path, topic()).await.unwrap();
+            let mut log = Log::create(IDS(), OPTIONS);
+            folder.prepare().await.unwrap();
+            append(&folder, &mut log, &["a"]);
+            assert_eq!(files_of(&data_path), ["next-1.log"]);
+            log.evict(usize::MAX);
+            assert_eq!(read_all(&folder, &mut log).await, ["a"]);
+            drop(folder);
+
+            let opened = open(&data_path).await;
+            assert_eq!(opened.log.end(), Sequence(1));
+            assert_eq!(files_of(&data_path), ["00000000000000000000.log"]);
+        });
+    }
+
+    #[test]
+    fn a_prepared_segment_gets_its_name_and_an_unused_one_goes() {
+        on_a_core(async |data_path| {
+            let folder = TopicFolder::create(&data_path, topic()).await.unwrap();
+            let mut log = Log::create(IDS(), OPTIONS);
+            folder.prepare().await.unwrap();
+            append(&folder, &mut log, &[&"x".repeat(700)]);
+            assert!(folder.wants_segment(&log));
+            folder.prepare().await.unwrap();
+            assert_eq!(files_of(&data_path), ["00000000000000000000.log", "next-2.log"]);
+            assert!(!folder.wants_segment(&log));
+            drop(folder);
+            assert_eq!(open(&data_path).await.findings.lines(), [""; 0]);
+            assert_eq!(files_of(&data_path), ["00000000000000000000.log"]);
+        });
+    }
+
+    #[test]
+    fn a_torn_end_is_cut_off_and_damaged_files_are_set_aside() {
+        on_a_core(async |data_path| {
+            let folder = TopicFolder::create(&data_path, topic()).await.unwrap();
+            let mut log = Log::create(IDS(), OPTIONS);
+            append(&folder, &mut log, &["a"]);
+            let torn = rustix::fs::open(
+                data_path.join("orders.topic/00000000000000000000.log"),
+                OFlags::RDWR,
+                Mode::empty(),
+            );
+            write_all(&torn.unwrap(), b"\x89NSB torn", log.disk_bytes()).unwrap();
+            folder.write_checkpoint(b"no checkpoint".to_vec()).await.unwrap();
+            replace_file(
+                &data_path.join("orders.topic/00000000000000000007.log"),
+                b"no log".to_vec(),
+            )
+            .await
+            .unwrap();
+            drop(folder);
+
+            let opened = open(&data_path).await;
+            let expected = [
+                "00000000000000000007.log is not used: the file is not a segment of a log",
+                "00000000000000000000.log ended within a block: 9 bytes were cut off",
+                "the checkpoint is not used: the file is not a checkpoint",
+            ];
+            assert_eq!(opened.findings.lines(), expected);
+            let expected = [
+                "00000000000000000000.log",
+                "00000000000000000007.log.0.set-aside",
+                "checkpoint.0.set-aside",
+            ];
+            assert_eq!(files_of(&data_path), expected);
+            let mut log = opened.log;
+            append(&opened.folder, &mut log, &["b"]);
+            assert_eq!(open(&data_path).await.findings.lines(), [""; 0]);
+        });
+    }
+
+    #[test]
+    fn the_checkpoint_comes_back_and_deferred_messages_after_it_do_too() {
+        on_a_core(async |data_path| {
+            let folder = TopicFolder::create(&data_path, topic()).await.unwrap();
+            let mut log = Log::create(IDS(), OPTIONS);
+            let defer = |log: &mut Log, due| {
+                log.append(Timestamp(1), Some(Timestamp(due)), b"later");
+                let write = log.seal().unwrap();
+                folder.write(&write).unwrap();
+                log.written(write);
+            };
+            defer(&mut log, 70);
+            let checkpoint = TopicCheckpoint {
+                end: log.end(),
+                released: log.end(),
+                channels: vec![ChannelCheckpoint {
+                    name: ChannelName::parse(b"archive").unwrap(),
+                    paused: true,
+                    cursor: log.end(),
+                    skips: Vec::new(),
+                    outstanding: Vec::new(),
+                }],
+                ..TopicCheckpoint::default()
+            };
+            folder.write_checkpoint(checkpoint.encode()).await.unwrap();
+            defer(&mut log, 80);
+            let opened = open(&data_path).await;
+            assert_eq!(opened.checkpoint, Some(checkpoint));
+            assert_eq!(opened.deferred, [(Sequence(1), Timestamp(80))]);
+        });
+    }
+
+    #[test]
+    fn deleted_segments_and_removed_folders_are_gone() {
+        on_a_core(async |data_path| {
+            let folder = TopicFolder::create(&data_path, topic()).await.unwrap();
+            let mut log = Log::create(IDS(), OPTIONS);
+            append(&folder, &mut log, &[&"x".repeat(1_000)]);
+            append(&folder, &mut log, &["y"]);
+            log.evict(usize::MAX);
+            let Found::NotInMemory(plan) = log.frame(Sequence(0)) else { panic!("it is on disk") };
+            folder.read(&plan).await.unwrap();
+            for segment in log.release_below(Sequence(1)) {
+                folder.delete(segment).await.unwrap();
+            }
+            assert_eq!(files_of(&data_path), ["00000000000000000001.log"]);
+            folder.remove().await.unwrap();
+            assert_eq!(std::fs::read_dir(&data_path).unwrap().count(), 0);
+        });
+    }
+
+    #[test]
+    fn the_folder_of_a_forgotten_topic_is_kept_when_a_new_one_takes_its_name() {
+        on_a_core(async |data_path| {
+            let folder = TopicFolder::create(&data_path, topic()).await.unwrap();
+            let mut log = Log::create(IDS(), OPTIONS);
+            append(&folder, &mut log, &["a"]);
+            let folder = TopicFolder::create(&data_path, topic()).await.unwrap();
+            assert!(files_of(&data_path).is_empty());
+            assert!(data_path.join("orders.topic.0.set-aside").exists());
+            drop(folder);
+        });
+    }
 }
