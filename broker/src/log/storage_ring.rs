@@ -11,7 +11,7 @@
 //! An append is a `pwrite` on the core itself: 0.3 microseconds for 512 bytes, where the way through
 //! the ring takes 5 to 7. Its length is bounded by that of a block. It can wait when the kernel
 //! holds back writers because too many pages are dirty. Everything else goes through the ring or
-//! the executor's helper thread, and a new segment's file is opened before it is needed, so that no
+//! the executor's blocking thread, and a new segment's file is opened before it is needed, so that no
 //! append waits for the file system's journal.
 //!
 //! Knows: files. Does not know: what is in them, and what to do when the disk fails.
@@ -635,7 +635,7 @@ async fn replace(path: &Path, bytes: Vec<u8>, durability: Durability) -> io::Res
     Ok(())
 }
 
-// --- on the executor's helper thread ---
+// --- on the executor's blocking thread ---
 
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -646,7 +646,7 @@ async fn blocking<T: Send + 'static>(
 /// The names in a folder; those that are no text are left out, since none of ours is so.
 async fn list(path: &Path) -> io::Result<Vec<String>> {
     let path = path.to_owned();
-    #[expect(clippy::disallowed_methods, reason = "runs on the executor's helper thread")]
+    #[expect(clippy::disallowed_methods, reason = "runs on the executor's blocking thread")]
     let names = blocking(move || {
         let entries = std::fs::read_dir(path)?;
         entries.map(|entry| Ok(entry?.file_name().into_string().ok())).collect()
@@ -655,7 +655,7 @@ async fn list(path: &Path) -> io::Result<Vec<String>> {
     Ok(names.into_iter().flatten().collect())
 }
 
-#[expect(clippy::disallowed_methods, reason = "runs on the executor's helper thread")]
+#[expect(clippy::disallowed_methods, reason = "runs on the executor's blocking thread")]
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }

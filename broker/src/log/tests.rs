@@ -73,6 +73,8 @@ fn append(log: &mut Log, published: &Published) -> Sequence {
 /// Seals and writes.
 fn commit(log: &mut Log, disk: &mut Disk) {
     if let Some(write) = log.seal() {
+        let place = Place { base: IDS().base(), segment: write.segment, offset: write.offset };
+        assert_eq!(Layout::decode(&write.bytes, place).as_ref(), Ok(&write.layout));
         disk.write(&write);
         log.written(write);
     }
@@ -284,6 +286,25 @@ fn a_run_stops_before_a_deferred_message() {
     let Reading::Run(run) = log.read(&mut cursor, ALL) else { panic!("a run comes last") };
     assert_eq!((run.first, run.count), (Sequence(3), 1));
     assert_eq!(log.read(&mut cursor, ALL), Reading::End);
+}
+
+#[test]
+fn every_message_of_a_large_block_is_found_from_anywhere() {
+    let messages: Vec<_> =
+        (0..200).map(|length| Published { body: vec![b'x'; length], due: None }).collect();
+    let (mut log, disk) = log_of(&[&messages], options(1 << 20));
+    for (sequence, message) in numbered(&messages) {
+        let sequence = Sequence(sequence);
+        let found = frame(&mut log, &disk, sequence).unwrap();
+        assert_eq!(body_of(&found, sequence), message.body);
+        let mut cursor = Cursor::at(sequence);
+        for _ in 0..2 {
+            let before = cursor.next();
+            let mut got = Got::default();
+            got.take(log.read(&mut cursor, RunLimit { messages: 2, bytes: 300 }), &mut log, &disk);
+            assert!(cursor.next() == log.end() || got.messages.contains_key(&before.0));
+        }
+    }
 }
 
 #[test]
