@@ -155,10 +155,10 @@ impl Broker {
         found[key].as_i64().unwrap_or_else(|| panic!("no {key} in {found}"))
     }
 
-    /// Waits until a number of a channel has this value.
+    /// Waits until a channel is there and a number of it has this value.
     pub fn count_becomes(&self, topic: &str, channel: &str, key: &str, value: i64) {
         eventually(SOON, &format!("{key} of {topic}/{channel} is {value}"), || {
-            (self.count(topic, channel, key) == value).then_some(())
+            (self.channel(topic, channel)?[key] == value).then_some(())
         });
     }
 }
