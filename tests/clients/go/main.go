@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
 	"log"
@@ -153,14 +154,15 @@ func consume(arguments []string) {
 	<-got.complete
 	// A message that was left unanswered still counts as in flight in the client, which would wait
 	// half a minute for it: the answers given so far are out long before this limit.
-	enough := time.After(2 * time.Second)
+	enough, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
 	for _, consumer := range running {
 		consumer.Stop()
 	}
 	for _, consumer := range running {
 		select {
 		case <-consumer.StopChan:
-		case <-enough:
+		case <-enough.Done():
 		}
 	}
 
