@@ -25,12 +25,23 @@ fn main() {
             startup::log::fatal(&flags.log_prefix, &reason)
         });
     }
+    end_with_any_panic();
     let prefix = flags.log_prefix.clone();
     startup::log::start(&prefix, flags.log_level);
     if let Err(reason) = start(flags) {
         startup::log::fatal(&prefix, &reason);
     }
     tracing::info!("NSQ: bye");
+}
+
+/// A panic on any thread ends the process: the state of that core is no longer trusted, and the
+/// others would wait for it for ever.
+fn end_with_any_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
 }
 
 /// The flags once more, with the file behind the command line.
@@ -54,6 +65,9 @@ fn start(flags: Flags) -> Result<(), String> {
     tracing::info!("{}", startup::version::line("nsqd"));
     tracing::info!("ID: {}", config.node_id);
     let lock = preflight::lock_data_path(&config.data_path).map_err(instantiate)?;
+    // Folders opened relative to another are not found by the ring.
+    config.data_path = std::path::absolute(&config.data_path)
+        .map_err(|error| format!("failed to find the working directory - {error}"))?;
     preflight::check_ring().map_err(instantiate)?;
     let catalogue = load_metadata(&config.data_path)?;
     let doors = Doors::open(config.tcp_address, config.http_address).map_err(instantiate)?;

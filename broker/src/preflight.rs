@@ -46,7 +46,7 @@ fn describe(error: &std::io::Error) -> String {
     }
 }
 
-/// Tries whether a shard can start: whether io_uring is there and allowed, and the limit of locked
+/// Tries whether a shard can start: whether `io_uring` is there and allowed, and the limit of locked
 /// memory is high enough.
 ///
 /// # Errors

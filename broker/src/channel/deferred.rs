@@ -31,6 +31,11 @@ impl Deferred {
         self.by_due.len()
     }
 
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.by_due.is_empty()
+    }
+
     /// Adds one.
     pub fn insert(&mut self, deferral: Deferral) {
         self.by_due.push(Reverse(deferral));

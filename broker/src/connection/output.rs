@@ -138,8 +138,8 @@ mod tests {
         ) {
             let mut output = Output::default();
             let mut expected = Vec::new();
-            for (index, (shared, length)) in parts.into_iter().enumerate() {
-                let part = vec![index as u8; length];
+            for (byte, (shared, length)) in (0_u8..).zip(parts) {
+                let part = vec![byte; length];
                 expected.extend_from_slice(&part);
                 if shared {
                     output.share(Bytes::from(part));

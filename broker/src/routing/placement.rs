@@ -37,7 +37,7 @@ impl Placement {
         // CRC-32 spreads short names evenly and is the same in every build, unlike the standard
         // library's hash; the folder of a topic does not depend on it, so it may change.
         let hash = crc32fast::hash(topic.as_bytes());
-        let shard = u64::from(hash) * u64::from(self.shards) >> 32;
+        let shard = (u64::from(hash) * u64::from(self.shards)) >> 32;
         ShardId(u16::try_from(shard).expect("smaller than the number of shards"))
     }
 }

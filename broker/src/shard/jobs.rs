@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// How often a task looks again at a folder that is being opened.
 const FOLDER_POLL: Duration = Duration::from_millis(1);
+/// How long a read of the log that the disk refused waits for its next try.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 impl Shard {
     /// Starts the tasks that the last turn left.
@@ -55,26 +57,23 @@ impl Shard {
         else {
             return;
         };
-        let opened = TopicFolder::create(&self.config.data_path, name).await;
-        let mut state = self.state.borrow_mut();
-        let Some(hosted) = state.topics.get_mut(key) else { return };
-        hosted.folder = match opened {
-            Ok(folder) => Folder::Open(Rc::new(folder)),
+        let folder = match TopicFolder::create(&self.config.data_path, name).await {
+            Ok(folder) => {
+                let folder = Rc::new(folder);
+                self.prepare_in(key, &folder).await;
+                Folder::Open(folder)
+            }
             Err(error) => {
                 tracing::error!("TOPIC({name}) failed to open its log - {error}");
                 Folder::Failed(error.to_string())
             }
         };
-        let folder = hosted.folder.clone();
-        drop(state);
-        if let Folder::Open(folder) = folder {
-            self.prepare_in(key, &folder).await;
-        }
-        let mut state = self.state.borrow_mut();
-        if state.topics.get(key).is_some() {
+        {
+            let mut state = self.state.borrow_mut();
+            let Some(hosted) = state.topics.get_mut(key) else { return };
+            hosted.folder = folder;
             state.work.to_commit.push(key);
         }
-        drop(state);
         self.turn.wake();
     }
 
@@ -105,25 +104,25 @@ impl Shard {
         let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
         let Some(Folder::Open(folder)) = folder else { return };
         let read = folder.read(&plan).await;
-        let mut state = self.state.borrow_mut();
-        let Some(hosted) = state.topics.get_mut(key) else { return };
-        let name = hosted.topic.name();
-        hosted.reading.retain(|reading| *reading != plan);
-        match read {
-            Ok(bytes) => {
-                for damage in hosted.topic.log_mut().loaded(&plan, &bytes).damage {
-                    tracing::error!("TOPIC({name}): {damage}");
+        if read.is_err() {
+            // The next delivery asks again; until then nothing spins.
+            glommio::timer::sleep(READ_AGAIN_AFTER).await;
+        }
+        {
+            let mut state = self.state.borrow_mut();
+            let Some(hosted) = state.topics.get_mut(key) else { return };
+            let name = hosted.topic.name();
+            hosted.reading.retain(|reading| *reading != plan);
+            match read {
+                Ok(bytes) => {
+                    for damage in hosted.topic.log_mut().loaded(&plan, &bytes).damage {
+                        tracing::error!("TOPIC({name}): {damage}");
+                    }
+                    state.memory_grown_by(bytes.len());
                 }
-                state.queue_to_deliver(key);
-                state.memory_grown_by(bytes.len());
+                Err(error) => tracing::error!("TOPIC({name}) failed to read its log - {error}"),
             }
-            Err(error) => {
-                tracing::error!("TOPIC({name}) failed to read its log - {error}");
-                // The next delivery asks again; until then nothing spins.
-                drop(state);
-                glommio::timer::sleep(Duration::from_secs(1)).await;
-                self.state.borrow_mut().queue_to_deliver(key);
-            }
+            state.queue_to_deliver(key);
         }
         self.turn.wake();
     }
@@ -194,6 +193,17 @@ impl Shard {
         }
     }
 
+    /// Waits until a topic that is being deleted is gone.
+    async fn until_gone(&self, topic: TopicName) {
+        let is_leaving = || {
+            let state = self.state.borrow();
+            state.topics.key_of(topic).is_some_and(|key| state.topics[key].leaving)
+        };
+        while is_leaving() {
+            glommio::timer::sleep(FOLDER_POLL).await;
+        }
+    }
+
     /// Keeps a new channel before anybody is told of it.
     pub async fn keep_channel(self: &Rc<Self>, topic: TopicName, channel: ChannelName) {
         let key = self.state.borrow().topics.key_of(topic);
@@ -211,6 +221,7 @@ impl Shard {
 
     /// Has the first core note a change, and waits until the list is on disk.
     async fn note(self: &Rc<Self>, change: Change) {
+        let change = self.state.borrow().as_it_is_now(change);
         let answer = if self.here == FIRST {
             self.keep_list(change).await
         } else {
@@ -223,6 +234,9 @@ impl Shard {
 
     /// Administers a topic of this core, and waits until that is kept.
     pub(super) async fn administer(self: &Rc<Self>, topic: TopicName, action: Action) -> Answer {
+        if action == Action::CreateTopic {
+            self.until_gone(topic).await;
+        }
         let applied = {
             let mut state = self.state.borrow_mut();
             state.administer(topic, action, self.clock.now())

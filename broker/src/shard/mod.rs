@@ -110,6 +110,9 @@ impl Shard {
     }
 
     /// Publishes for a task of this core, and waits until the messages are kept.
+    ///
+    /// # Errors
+    /// Why they are not.
     pub async fn publish(
         self: &Rc<Self>,
         topic: TopicName,

@@ -14,6 +14,7 @@ use crate::message_id::IdSpace;
 use crate::routing::outbox::Outboxes;
 use crate::routing::placement::{Placement, ShardId};
 use crate::routing::request::{Answer, CallKey, Publish, PublishError, Request, Waiter};
+use crate::topic::Topic;
 use crate::topic::catalogue::Change;
 use crate::topic::list::List;
 use crate::topic::registry::{Hosted, Topics};
@@ -146,6 +147,24 @@ impl State {
         key
     }
 
+    /// The change with what is true of its topic or channel now: it may have been paused since.
+    pub fn as_it_is_now(&self, change: Change) -> Change {
+        let topic_of = |name| self.topics.key_of(name).map(|key| &self.topics[key].topic);
+        match change {
+            Change::Topic { topic, paused } => {
+                let paused = topic_of(topic).map_or(paused, Topic::is_paused);
+                Change::Topic { topic, paused }
+            }
+            Change::Channel { topic, channel, paused } => {
+                let there = topic_of(topic)
+                    .and_then(|topic| Some(topic.channel(topic.channel_key(channel)?)));
+                let paused = there.map_or(paused, crate::channel::Channel::is_paused);
+                Change::Channel { topic, channel, paused }
+            }
+            gone @ (Change::TopicGone { .. } | Change::ChannelGone { .. }) => gone,
+        }
+    }
+
     /// How the messages of a new topic are named.
     pub fn new_ids(&mut self) -> IdSpace {
         // Marsaglia's xorshift: topics must differ, nobody must not be able to guess.
@@ -158,10 +177,6 @@ impl State {
     // --- publishing ---
 
     /// Takes messages for a topic of this core; `waiter`, on `origin`, is told when they are kept.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "they are one publish; a struct would be built only to be taken apart"
-    )]
     pub fn publish<'a>(
         &mut self,
         origin: ShardId,

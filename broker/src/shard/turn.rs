@@ -214,7 +214,7 @@ impl State {
         });
         for plan in missing {
             if !hosted.reading.contains(&plan) {
-                hosted.reading.push(plan.clone());
+                hosted.reading.push(plan);
                 self.jobs.push(Job::ReadLog(key, plan));
             }
         }

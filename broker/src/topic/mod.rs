@@ -23,6 +23,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::time::Duration;
 
+/// An ephemeral topic may hold so much that nobody needs.
+const UNNEEDED_BYTES_MIN: usize = 256 << 10;
+
 /// Settings of the broker that a topic follows.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
@@ -47,6 +50,8 @@ pub struct Topic {
     deferred: VecDeque<(Sequence, Timestamp)>,
     message_count: u64,
     message_bytes: u64,
+    /// Ephemeral topics: the memory at which to look for what nobody needs.
+    look_again_at_bytes: usize,
     changed: bool,
 }
 
@@ -65,6 +70,7 @@ impl Topic {
             deferred: VecDeque::new(),
             message_count: 0,
             message_bytes: 0,
+            look_again_at_bytes: UNNEEDED_BYTES_MIN,
             changed: true,
         }
     }
@@ -334,12 +340,19 @@ impl Topic {
     }
 
     /// Drops from memory what nobody needs; for ephemeral topics, whose messages are nowhere else.
+    ///
+    /// Looks at every block and every message in flight, so it waits until memory has doubled
+    /// since it last looked: the cost of a message stays the same however many wait.
     pub fn forget_unneeded(&mut self) {
+        if self.log.memory_bytes() < self.look_again_at_bytes {
+            return;
+        }
         let Self { log, channels, released, .. } = self;
         let segments = log.retain(|range| {
             *released < range.end || channels.iter().any(|(_, channel)| channel.needs_any(range))
         });
         debug_assert!(segments.is_empty(), "an ephemeral topic has no files");
+        self.look_again_at_bytes = (2 * self.log.memory_bytes()).max(UNNEEDED_BYTES_MIN);
     }
 
     /// Whether anybody needs a message of `range`.
