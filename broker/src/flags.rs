@@ -31,6 +31,9 @@ pub struct Flags {
     /// [deprecated] has no effect, use --log-level
     #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
     pub verbose: bool,
+    /// [deprecated] has no effect, use --node-id
+    #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
+    pub worker_id: bool,
 
     /// cores that serve, each with its own topics (default: one per core it may run on)
     #[arg(long, value_parser = flags::integer::<u16>, default_value = "0")]
@@ -108,6 +111,15 @@ pub struct Flags {
     /// default duration of time between flushing data to clients
     #[arg(long, value_parser = duration::parse, default_value = "250ms")]
     pub output_buffer_timeout: Duration,
+    /// enable deflate feature negotiation (client compression); not offered yet
+    #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "true")]
+    pub deflate: bool,
+    /// max deflate compression level a client can negotiate (> values == > nsqd CPU usage)
+    #[arg(long, value_parser = flags::integer::<i64>, default_value = "6")]
+    pub max_deflate_level: i64,
+    /// enable snappy feature negotiation (client compression); not offered yet
+    #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "true")]
+    pub snappy: bool,
     /// maximum channel consumer connection count per nsqd instance (default 0, i.e., unlimited)
     #[arg(long, value_parser = flags::integer::<i64>, default_value = "0")]
     pub max_channel_consumers: i64,
@@ -131,6 +143,10 @@ impl Flags {
                 .filter(|&id| id < node_id::NODE_ID_LIMIT)
                 .ok_or("--node-id must be [0,1024)")?,
         };
+        let max_deflate_level = u32::try_from(self.max_deflate_level)
+            .ok()
+            .filter(|level| (1..=9).contains(level))
+            .ok_or("--max-deflate-level must be [1,9]")?;
         let memory_bytes = positive(self.memory_bytes, "--memory-bytes")?;
         let limits = Limits {
             max_message_bytes: positive(self.max_msg_size, "--max-msg-size")?,
@@ -163,7 +179,7 @@ impl Flags {
                 tls: false,
                 snappy: false,
                 deflate: false,
-                max_deflate_level: 6,
+                max_deflate_level,
                 auth_required: false,
                 topology_region: String::new(),
                 topology_zone: String::new(),

@@ -28,7 +28,9 @@ fn main() {
     end_with_any_panic();
     let prefix = flags.log_prefix.clone();
     startup::log::start(&prefix, flags.log_level);
-    if let Err(reason) = start(flags) {
+    // On by default, so only those who asked need to know.
+    let asked_in_vain = ["snappy", "deflate"].into_iter().filter(|flag| given.contains(flag));
+    if let Err(reason) = start(flags, asked_in_vain) {
         startup::log::fatal(&prefix, &reason);
     }
     tracing::info!("NSQ: bye");
@@ -53,7 +55,7 @@ fn load_settings(path: &str, given: &startup::flags::Given) -> Result<Flags, Str
         .map_err(|error| error.to_string())
 }
 
-fn start(flags: Flags) -> Result<(), String> {
+fn start(flags: Flags, asked_in_vain: impl Iterator<Item = &'static str>) -> Result<(), String> {
     let clock = Clock::start();
     let started_at = clock.now().wall.0 / 1_000_000_000;
     let processors = processors()?;
@@ -64,6 +66,9 @@ fn start(flags: Flags) -> Result<(), String> {
     let stop = stop_signals().map_err(|error| format!("failed to listen for signals - {error}"))?;
     tracing::info!("{}", startup::version::line("nsqd"));
     tracing::info!("ID: {}", config.node_id);
+    for flag in asked_in_vain {
+        tracing::warn!("--{flag} has no effect: it is not offered to clients yet");
+    }
     let lock = preflight::lock_data_path(&config.data_path).map_err(instantiate)?;
     // Folders opened relative to another are not found by the ring.
     config.data_path = std::path::absolute(&config.data_path)

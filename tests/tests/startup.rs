@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::broker::Broker;
 use tests::process::{Ended, Process, run};
@@ -111,12 +112,15 @@ fn help_is_no_failure() {
 fn settings_may_come_from_a_file_and_flags_go_before_it() {
     let data = folder();
     let config = data.path().join("nsqd.cfg");
-    let text = "max_rdy_count = 7\nmsg_timeout = \"5s\"\nmem_queue_size = 11\nunknown_key = 1\n";
+    let text = "max_rdy_count = 7\nmsg_timeout = \"5s\"\nmax_msg_timeout = 7000\nunknown_key = 1\n";
     std::fs::write(&config, text).expect("the folder can be written");
-    let broker = Broker::with(&[&format!("--config={}", config.display()), "--mem-queue-size=12"]);
-    assert_eq!(broker.get("/config/max_rdy_count").text(), "7");
-    assert_eq!(broker.get("/config/msg_timeout").text(), "5000000000");
-    assert_eq!(broker.get("/config/mem_queue_size").text(), "12");
+    let broker = Broker::with(&[&format!("--config={}", config.display()), "--msg-timeout=6s"]);
+    let agreed = broker.client().identify(r#"{"feature_negotiation":true}"#);
+    for agreement in
+        [r#""max_rdy_count":7,"#, r#""msg_timeout":6000,"#, r#""max_msg_timeout":7000,"#]
+    {
+        assert!(agreed.contains(agreement), "{agreed}");
+    }
 }
 
 #[test]
@@ -222,28 +226,37 @@ fn ours_says_which_limit_is_too_low_for_io_uring() {
 }
 
 #[test]
-fn ours_starts_on_a_folder_that_the_real_nsqd_left() {
+fn ours_knows_the_names_and_pauses_of_a_folder_that_the_real_nsqd_left() {
     if under_test() == Maker::Real || real("nsqd").is_none() {
         return;
     }
     let mut old = Broker::of(Maker::Real, &["--mem-queue-size=10"]);
-    let bodies: Vec<String> = (0..500).map(|number| format!("{number:03}")).collect();
-    old.client().publish_many("t", &bodies);
-    old.order("/channel/create?topic=t&channel=c");
-    old.order("/topic/create?topic=paused");
-    old.order("/topic/pause?topic=paused");
-    old.client().publish("alone", b"m");
-    old.count_becomes("t", "c", "depth", 500);
+    for target in [
+        "/topic/create?topic=t",
+        "/channel/create?topic=t&channel=open",
+        "/channel/create?topic=t&channel=shut",
+        "/channel/pause?topic=t&channel=shut",
+        "/topic/create?topic=paused",
+        "/topic/pause?topic=paused",
+    ] {
+        old.order(target);
+    }
     assert_eq!(old.stop().code(), Some(0));
-    let new = Process::start(nsqd().arg("--data-path").arg(old.folder()));
-    let mut new = new;
-    let tcp = new.logged("TCP: listening on ").trim().parse().expect("an address");
-    let mut client = tests::client::Client::subscribed(tcp, "t", "c");
-    client.ready(2500);
-    let mut got: Vec<_> = client.messages(500).iter().map(tests::client::Message::text).collect();
-    got.sort();
-    assert_eq!(got, bodies);
-    let mut client = tests::client::Client::subscribed(tcp, "alone", "first");
-    client.ready(1);
-    assert_eq!(client.message().text(), "m");
+    let mut new = Process::start(nsqd().arg("--data-path").arg(old.folder()));
+    let http = new.logged("HTTP: listening on ").trim().parse().expect("an address");
+    let stats = tests::http::get(http, "/stats?format=json").json();
+    let list = |value: &Value| value.as_array().expect("a list").clone();
+    let found: Vec<_> = list(&stats["topics"])
+        .iter()
+        .map(|topic| {
+            let channels = list(&topic["channels"]);
+            let channels: Vec<_> = channels
+                .iter()
+                .map(|channel| json!([channel["channel_name"], channel["paused"]]))
+                .collect();
+            json!([topic["topic_name"], topic["paused"], channels])
+        })
+        .collect();
+    let expected = json!([["paused", true, []], ["t", false, [["open", false], ["shut", true]]]]);
+    assert_eq!(Value::from(found), expected);
 }
