@@ -36,8 +36,7 @@ impl Contestant {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
         let mut log = BufReader::new(child.stderr.take().expect("standard error is piped"));
-        let tcp = listening(&mut log, "TCP: listening on ");
-        let http = listening(&mut log, "HTTP: listening on ");
+        let [tcp, http] = listening(&mut log, ["TCP: listening on ", "HTTP: listening on "]);
         // The rest of the log must be read, or the broker would stop when the pipe is full.
         thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         Self { child, tcp, http, _data: data }
@@ -126,15 +125,22 @@ impl Drop for Contestant {
     }
 }
 
-fn listening(log: &mut impl std::io::BufRead, part: &str) -> SocketAddr {
+/// The addresses behind `parts`, whichever line comes first: the real nsqd opens its ports at once.
+fn listening<const N: usize>(log: &mut impl std::io::BufRead, parts: [&str; N]) -> [SocketAddr; N] {
+    let mut found = [None; N];
     let mut whole = String::new();
     for line in log.lines() {
         let line = line.expect("the log can be read");
-        if let Some((_, address)) = line.split_once(part) {
-            return address.trim().parse().expect("the log names an address");
+        for (part, found) in parts.iter().zip(&mut found) {
+            if let Some((_, address)) = line.split_once(part) {
+                *found = Some(address.trim().parse().expect("the log names an address"));
+            }
+        }
+        if found.iter().all(Option::is_some) {
+            return found.map(|address| address.expect("all were found"));
         }
         whole.push_str(&line);
         whole.push('\n');
     }
-    panic!("the broker ended without {part:?}:\n{whole}");
+    panic!("the broker ended without one of {parts:?}:\n{whole}");
 }
