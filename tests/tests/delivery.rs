@@ -575,3 +575,18 @@ fn a_message_of_the_largest_size_arrives_whole() {
     client.ready(1);
     assert!(client.message().body == body, "the body is not as published");
 }
+
+#[test]
+fn a_wide_window_is_filled_at_once() {
+    let broker = Broker::start();
+    let mut publisher = broker.client();
+    let bodies = vec![vec![b'm'; 2_000]; 1_000];
+    publisher.publish_many("t", &bodies);
+    publisher.publish_many("t", &bodies);
+    let mut client = broker.subscribed("t", "c");
+    client.ready(2_000);
+    let begun = Instant::now();
+    client.messages(2_000);
+    let taken = begun.elapsed();
+    assert!(taken < Duration::from_secs(2), "4 MB took {taken:?}");
+}

@@ -152,15 +152,20 @@ async fn end_turns(shard: Rc<Shard>) {
     loop {
         shard.turn.wait().await;
         let now = shard.clock.now();
-        let first_changed = {
+        let (first_changed, is_done) = {
             let mut state = shard.state.borrow_mut();
             state.end_turn(now);
-            state.alarms.take_first_changed()
+            (state.alarms.take_first_changed(), state.work.is_empty())
         };
         if first_changed {
             shard.alarms_changed.wake();
         }
         shard.start_jobs();
+        if !is_done {
+            // A client took all it was sent, and can take more; the others have their turn first.
+            shard.turn.wake();
+            glommio::executor().yield_now().await;
+        }
     }
 }
 

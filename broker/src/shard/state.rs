@@ -77,6 +77,13 @@ pub struct Work {
     pub to_send: Vec<ConnectionKey>,
 }
 
+impl Work {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.to_commit.is_empty() && self.to_deliver.is_empty() && self.to_send.is_empty()
+    }
+}
+
 /// What a turn leaves to a task of its own, since it has to wait.
 #[derive(Debug)]
 pub enum Job {
