@@ -590,3 +590,17 @@ fn a_wide_window_is_filled_at_once() {
     let taken = begun.elapsed();
     assert!(taken < Duration::from_secs(2), "4 MB took {taken:?}");
 }
+
+#[test]
+fn a_refused_consumer_takes_no_more_messages() {
+    let broker = Broker::start();
+    let mut refused = broker.subscribed("t", "c");
+    refused.ready(100);
+    let mut other = broker.subscribed("t", "c");
+    other.ready(100);
+    refused.send(b"NONSENSE\n");
+    assert_eq!(refused.error(), "E_INVALID invalid command NONSENSE");
+    let bodies: Vec<_> = (0..20).map(|number| number.to_string()).collect();
+    broker.client().publish_many("t", &bodies);
+    other.messages(bodies.len());
+}

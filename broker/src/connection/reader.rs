@@ -24,7 +24,11 @@ pub async fn serve(shard: Rc<Shard>, key: ConnectionKey, unread: Vec<u8>) {
     loop {
         step = match step {
             Step::ReadOn | Step::End => {
-                reader.refused |= step == Step::End;
+                if step == Step::End && !reader.refused {
+                    reader.refused = true;
+                    // It will finish nothing, so it must not hold messages until they time out.
+                    reader.shard.stop_consuming(key);
+                }
                 // Those that are ready have their turn, and the turn ends, before more is read.
                 glommio::executor().yield_now().await;
                 match reader.read_and_execute().await {

@@ -284,18 +284,19 @@ fn hand_over(
     key: ConnectionKey,
     outgoing: Outgoing,
 ) -> Room {
-    // A client that has just gone is taken from its channel before the next turn; what it was
-    // handed times out like anything it never answered.
+    // A client that has just gone or was just refused leaves its channel as soon as its reader
+    // looks; what it was handed times out like anything it never answered, and it gets no more.
     let Some(connection) = connections.get_mut(key) else { return Room::None };
-    if connection.life == Life::Open {
-        match outgoing {
-            Outgoing::Fresh { frames, .. } => connection.output.share(frames),
-            Outgoing::Again { frame, attempts } => connection.output.gather(|bytes| {
-                let at = bytes.len() + frame::ATTEMPTS_OFFSET;
-                bytes.extend_from_slice(&frame);
-                bytes[at..at + 2].copy_from_slice(&attempts.to_be_bytes());
-            }),
-        }
+    if connection.life != Life::Open {
+        return Room::None;
+    }
+    match outgoing {
+        Outgoing::Fresh { frames, .. } => connection.output.share(frames),
+        Outgoing::Again { frame, attempts } => connection.output.gather(|bytes| {
+            let at = bytes.len() + frame::ATTEMPTS_OFFSET;
+            bytes.extend_from_slice(&frame);
+            bytes[at..at + 2].copy_from_slice(&attempts.to_be_bytes());
+        }),
     }
     if !connection.queued_to_send {
         connection.queued_to_send = true;
