@@ -604,3 +604,29 @@ fn a_refused_consumer_takes_no_more_messages() {
     broker.client().publish_many("t", &bodies);
     other.messages(bodies.len());
 }
+
+#[test]
+fn ours_a_message_that_comes_back_does_not_wait_for_the_whole_backlog() {
+    const BACKLOG: usize = 300;
+    let broker = Broker::start();
+    let mut publisher = broker.client();
+    for number in 0..BACKLOG {
+        publisher.publish("t", number.to_string().as_bytes());
+    }
+    let mut client = broker.subscribed("t", "c");
+    client.ready(1);
+    let first = client.message();
+    assert_eq!(first.text(), "0");
+    client.requeue(&first, 100);
+    for number in 1..BACKLOG {
+        let message = client.message();
+        if message.text() == "0" {
+            assert_eq!(message.attempts, 2);
+            return;
+        }
+        assert_eq!(message.text(), number.to_string());
+        std::thread::sleep(Duration::from_millis(5));
+        client.finish(&message);
+    }
+    panic!("it waited behind all others");
+}

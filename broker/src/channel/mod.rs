@@ -250,10 +250,14 @@ impl Channel {
         self.changed = true;
     }
 
-    /// The lowest message it may still read in order or get back from a client; deferred and
-    /// requeued ones may lie lower. Cheap.
+    /// The lowest of the messages it may read in order, get back from a client, or deliver next of
+    /// those that came back; deferred and later requeued ones may lie lower. Cheap.
+    ///
+    /// What was read from disk to be delivered again must stay in memory until a client can take
+    /// it: if it went, the next try would read it again and again find the window filled.
     pub fn lowest_recent(&self) -> Sequence {
-        self.in_flight.lowest().map_or(self.cursor.next(), |low| low.min(self.cursor.next()))
+        let again = self.requeued.front().map(|requeued| requeued.sequence);
+        self.in_flight.lowest().into_iter().chain(again).fold(self.cursor.next(), Sequence::min)
     }
 
     /// The lowest message it still needs. Looks at every deferred and requeued message.
