@@ -100,9 +100,12 @@ fn members_know_none_but_protocol_and_startup() {
 fn the_runtime_is_named_in_few_places() {
     let places = [
         "broker/src/connection/",
+        "broker/src/descriptor.rs",
         "broker/src/http/",
         "broker/src/log/storage_ring.rs",
-        "broker/src/routing/mesh.rs",
+        "broker/src/lookup/",
+        "broker/src/main.rs",
+        "broker/src/preflight.rs",
         "broker/src/shard/",
     ];
     for (file, text) in sources() {
