@@ -14,7 +14,6 @@ use crate::message_id::IdSpace;
 use crate::routing::outbox::Outboxes;
 use crate::routing::placement::{Placement, ShardId};
 use crate::routing::request::{Answer, CallKey, Publish, PublishError, Request, Waiter};
-use crate::topic::Topic;
 use crate::topic::catalogue::Change;
 use crate::topic::list::List;
 use crate::topic::registry::{Hosted, Topics};
@@ -154,21 +153,25 @@ impl State {
         key
     }
 
-    /// The change with what is true of its topic or channel now: it may have been paused since.
+    /// What is true now of the topic or channel that `change` is about. While it was being kept
+    /// somebody may have paused it, deleted it, or made it anew.
     pub fn as_it_is_now(&self, change: Change) -> Change {
         let topic_of = |name| self.topics.key_of(name).map(|key| &self.topics[key].topic);
         match change {
-            Change::Topic { topic, paused } => {
-                let paused = topic_of(topic).map_or(paused, Topic::is_paused);
-                Change::Topic { topic, paused }
-            }
-            Change::Channel { topic, channel, paused } => {
+            Change::Topic { topic, .. } => match topic_of(topic) {
+                Some(there) => Change::Topic { topic, paused: there.is_paused() },
+                None => Change::TopicGone { topic },
+            },
+            // A namesake that was made since has none of its channels, and is noted on its own.
+            Change::TopicGone { .. } => change,
+            Change::Channel { topic, channel, .. } | Change::ChannelGone { topic, channel } => {
                 let there = topic_of(topic)
                     .and_then(|topic| Some(topic.channel(topic.channel_key(channel)?)));
-                let paused = there.map_or(paused, crate::channel::Channel::is_paused);
-                Change::Channel { topic, channel, paused }
+                match there {
+                    Some(there) => Change::Channel { topic, channel, paused: there.is_paused() },
+                    None => Change::ChannelGone { topic, channel },
+                }
             }
-            gone @ (Change::TopicGone { .. } | Change::ChannelGone { .. }) => gone,
         }
     }
 
@@ -307,4 +310,59 @@ fn publish_reply(verb: Verb, result: Result<(), PublishError>) -> Reply {
         Verb::PublishDeferred => Refusal::publish_deferred_failed(&reason),
         _ => Refusal::publish_failed(&reason),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Tick;
+    use crate::flags::Flags;
+    use crate::message::Timestamp;
+    use crate::routing::request::Action;
+    use clap::Parser as _;
+
+    const NOW: Now = Now { tick: Tick(0), wall: Timestamp(0) };
+
+    fn state() -> State {
+        let flags = Flags::try_parse_from(["nsqd"]).unwrap();
+        let config = flags.into_config(1, 0).unwrap();
+        State::new(ShardId(0), Placement::over(1), Rc::new(config), 1)
+    }
+
+    #[test]
+    fn what_is_noted_of_a_topic_or_channel_is_what_is_true_by_then() {
+        let topic = TopicName::parse(b"t").unwrap();
+        let channel = ChannelName::parse(b"c").unwrap();
+        let topic_is = |paused| Change::Topic { topic, paused };
+        let channel_is = |paused| Change::Channel { topic, channel, paused };
+        let (topic_gone, channel_gone) =
+            (Change::TopicGone { topic }, Change::ChannelGone { topic, channel });
+        let mut state = state();
+        let noted = |state: &State| {
+            [topic_is(false), channel_is(false), channel_gone].map(|note| state.as_it_is_now(note))
+        };
+        assert_eq!(noted(&state), [topic_gone, channel_gone, channel_gone]);
+        let actions = [
+            (Action::CreateTopic, [topic_is(false), channel_gone, channel_gone]),
+            (
+                Action::CreateChannel(channel),
+                [topic_is(false), channel_is(false), channel_is(false)],
+            ),
+            (
+                Action::PauseChannel(channel, true),
+                [topic_is(false), channel_is(true), channel_is(true)],
+            ),
+            (Action::PauseTopic(true), [topic_is(true), channel_is(true), channel_is(true)]),
+            (Action::DeleteChannel(channel), [topic_is(true), channel_gone, channel_gone]),
+            (
+                Action::CreateChannel(channel),
+                [topic_is(true), channel_is(false), channel_is(false)],
+            ),
+        ];
+        for (action, expected) in actions {
+            state.administer(topic, action, NOW);
+            assert_eq!(noted(&state), expected, "after {action:?}");
+            assert_eq!(state.as_it_is_now(topic_gone), topic_gone);
+        }
+    }
 }
