@@ -53,6 +53,7 @@ impl Subscriber {
 pub struct Subscribers {
     by_key: SlotMap<SubscriberKey, Subscriber>,
     /// Those that could take a message when they were put here; checked again when taken out.
+    /// Invariant: all of them are there, each once.
     line: VecDeque<SubscriberKey>,
 }
 
@@ -83,7 +84,12 @@ impl Subscribers {
 
     /// Removes a consumer. What is in flight to it stays in flight until it times out.
     pub fn remove(&mut self, key: SubscriberKey) -> Option<Subscriber> {
-        self.by_key.remove(key)
+        let left = self.by_key.remove(key)?;
+        if left.in_line {
+            // Nobody may ask for the next in line for long, while others come and go.
+            self.line.retain(|there| *there != key);
+        }
+        Some(left)
     }
 
     /// The consumer, if it has not left.
@@ -145,10 +151,7 @@ impl Subscribers {
         loop {
             let key = *self.line.front()?;
             let in_line = self.line.len() as u64;
-            let Some(subscriber) = self.by_key.get_mut(key) else {
-                self.line.pop_front();
-                continue;
-            };
+            let subscriber = self.by_key.get_mut(key).expect("who leaves leaves the line");
             let window = subscriber.window();
             if window == 0 {
                 subscriber.in_line = false;
@@ -218,6 +221,16 @@ mod tests {
         assert_eq!(subscribers.next(20), Some((bob, 1)));
         assert_eq!(subscribers.next(20), Some((eve, 7)));
         assert_eq!(subscribers.next(20), Some((ann, 7)));
+    }
+
+    #[test]
+    fn those_who_left_stand_in_line_no_more() {
+        let (mut subscribers, [ann, bob, eve]) = three_with([10, 10, 10]);
+        subscribers.remove(ann);
+        subscribers.remove(eve);
+        assert_eq!(subscribers.next(10), Some((bob, 10)), "it shares with nobody");
+        subscribers.remove(bob);
+        assert_eq!(subscribers.line.len(), 0);
     }
 
     #[test]
