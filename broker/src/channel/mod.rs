@@ -69,6 +69,8 @@ pub enum Room {
     Left,
     /// It has as many unsent bytes as it may hold.
     None,
+    /// It took nothing: it is ending, and will be taken out of its channel.
+    Gone,
 }
 
 /// Why FIN, REQ or TOUCH was refused.
@@ -295,7 +297,7 @@ impl Channel {
 
     /// Its connection has room again.
     pub fn set_room(&mut self, key: SubscriberKey, room: Room) {
-        self.subscribers.set_congested(key, room == Room::None);
+        self.subscribers.set_congested(key, room != Room::Left);
     }
 
     /// FIN.
@@ -443,10 +445,18 @@ impl Channel {
             messages: u32::try_from(messages).unwrap_or(u32::MAX),
             bytes: RUN_BYTES_MAX,
         };
+        let before = self.cursor;
         match log.read(&mut self.cursor, limit) {
             Reading::Run(run) => {
                 self.changed = true;
                 if sampled && self.is_discarded(terms) {
+                    return None;
+                }
+                let fresh = Outgoing::Fresh { frames: run.bytes, count: run.count };
+                let room = send(terms.connection, fresh);
+                self.set_room(key, room);
+                if room == Room::Gone {
+                    self.cursor = before;
                     return None;
                 }
                 let delivery = Delivery {
@@ -459,15 +469,15 @@ impl Channel {
                     self.in_flight.insert(run.first + offset, delivery);
                 }
                 self.sent(key, u64::from(run.count));
-                let fresh = Outgoing::Fresh { frames: run.bytes, count: run.count };
-                if send(terms.connection, fresh) == Room::None {
-                    self.subscribers.set_congested(key, true);
-                }
                 None
             }
             // Its deferral is known since it was accepted; without one it would be delivered twice.
             Reading::Deferred { .. } => None,
             Reading::Gap { .. } => {
+                // Damage knows nothing of what the topic still keeps back.
+                if self.end < self.cursor.next() {
+                    self.cursor = Cursor::at(self.end);
+                }
                 self.changed = true;
                 None
             }
@@ -496,15 +506,22 @@ impl Channel {
                 return None;
             }
         };
-        self.requeued.pop_front();
-        self.changed = true;
         let terms = self.subscribers.get(key).expect("it was chosen just now").terms;
         if is_sampled(terms) && self.is_discarded(terms) {
+            self.requeued.pop_front();
+            self.changed = true;
             return None;
         }
         // nsqd starts again at zero after 65,535 attempts; a message tried so often should not
         // look new.
         let attempts = attempts.saturating_add(1);
+        let room = send(terms.connection, Outgoing::Again { frame, attempts });
+        self.set_room(key, room);
+        if room == Room::Gone {
+            return None;
+        }
+        self.requeued.pop_front();
+        self.changed = true;
         self.in_flight.insert(
             sequence,
             Delivery {
@@ -515,9 +532,6 @@ impl Channel {
             },
         );
         self.sent(key, 1);
-        if send(terms.connection, Outgoing::Again { frame, attempts }) == Room::None {
-            self.subscribers.set_congested(key, true);
-        }
         None
     }
 
@@ -610,4 +624,59 @@ fn is_sampled(terms: Terms) -> bool {
 struct Missing {
     fresh: Option<ReadPlan>,
     again: Option<ReadPlan>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::LogOptions;
+    use crate::message::Timestamp;
+    use crate::message_id::IdSpace;
+
+    fn append(log: &mut Log, messages: u64) {
+        for _ in 0..messages {
+            log.append(Timestamp(0), None, b"m");
+        }
+        let write = log.seal().unwrap();
+        log.written(write);
+    }
+
+    fn deliver(channel: &mut Channel, log: &mut Log) -> (u32, Vec<ReadPlan>) {
+        let mut delivered = 0;
+        let missing = channel.deliver(log, Tick(0), &mut |_, outgoing| {
+            delivered += match outgoing {
+                Outgoing::Fresh { count, .. } => count,
+                Outgoing::Again { .. } => 1,
+            };
+            Room::Left
+        });
+        (delivered, missing)
+    }
+
+    #[test]
+    fn damage_that_goes_on_behind_what_was_handed_over_ends_with_it() {
+        let mut log = Log::create(IdSpace::new(0, 0), LogOptions::default());
+        append(&mut log, 10);
+        let name = ChannelName::parse(b"c").unwrap();
+        let mut channel = Channel::new(name, Sequence(0), 0);
+        let consumer = channel.subscribe(Terms {
+            connection: ConnectionKey::default(),
+            message_timeout: Duration::from_secs(60),
+            sample_rate: 0,
+        });
+        channel.set_ready_count(consumer, 100);
+        // The topic was paused after five of the messages.
+        channel.accept(Sequence(0)..Sequence(5));
+        log.evict(usize::MAX);
+        let (_, missing) = deliver(&mut channel, &mut log);
+        let damage = log.unreadable(&missing[0]).damage;
+        assert_eq!(damage[0].missing, Sequence(0)..Sequence(10));
+
+        assert_eq!(deliver(&mut channel, &mut log), (0, Vec::new()));
+        assert_eq!((channel.cursor(), channel.depth()), (Sequence(5), 0));
+        append(&mut log, 3);
+        channel.accept(Sequence(5)..Sequence(13));
+        assert_eq!(deliver(&mut channel, &mut log), (3, Vec::new()));
+        assert_eq!(channel.depth(), 0);
+    }
 }
