@@ -285,10 +285,10 @@ fn hand_over(
     outgoing: Outgoing,
 ) -> Room {
     // A client that has just gone or was just refused leaves its channel as soon as its reader
-    // looks; what it was handed times out like anything it never answered, and it gets no more.
-    let Some(connection) = connections.get_mut(key) else { return Room::None };
+    // looks, and until then it takes nothing.
+    let Some(connection) = connections.get_mut(key) else { return Room::Gone };
     if connection.life != Life::Open {
-        return Room::None;
+        return Room::Gone;
     }
     match outgoing {
         Outgoing::Fresh { frames, .. } => connection.output.share(frames),
