@@ -12,7 +12,7 @@
 //! topic                     one topic; the topics of this core; the list of all
 //! channel                   who gets what next, and who still owes an answer
 //! log                       messages on disk
-//! message, message_id, keys, clock, limits, config, descriptor
+//! message, message_id, keys, clock, rings, limits, config, descriptor
 //! ```
 //!
 //! A core shares nothing with another: they send each other [`routing::request::Request`]s.
@@ -32,6 +32,7 @@ pub mod lookup;
 pub mod message;
 pub mod message_id;
 pub mod preflight;
+pub mod rings;
 pub mod routing;
 pub mod shard;
 pub mod stats;

@@ -20,6 +20,7 @@ pub mod socket;
 
 use crate::clock::Tick;
 use crate::keys::{ChannelKey, SubscriberKey, TopicKey};
+use crate::rings::Rings;
 use crate::routing::placement::Following;
 use answers::Answers;
 use heartbeat::Heartbeat;
@@ -112,8 +113,8 @@ pub struct Connection {
     pub queued_to_send: bool,
     /// Its channel was told that it is full.
     pub congested: bool,
-    /// When its alarm rings.
-    pub alarm: Option<Tick>,
+    /// When its alarms ring.
+    pub rings: Rings,
     /// Its reader, waiting for room.
     pub reader: Option<Waker>,
 }
@@ -142,7 +143,7 @@ impl Connection {
             blocked_since: None,
             queued_to_send: false,
             congested: false,
-            alarm: None,
+            rings: Rings::default(),
             reader: None,
         }
     }

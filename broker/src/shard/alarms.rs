@@ -1,8 +1,8 @@
 //! What a core has to do at a time.
 //!
 //! One heap for all topics and connections of the core, one timer behind it. Each of them remembers
-//! when its own alarm rings and sets another only for an earlier time; the later one then rings all
-//! the same, and is recognized by that and ignored. So nobody has more alarms than they set.
+//! when its own alarms ring ([`crate::rings`]) and sets another only for an earlier time than all of them.
+//! When that one has rung, a later one that was set before still rings, and is not set again.
 
 use crate::clock::Tick;
 use crate::keys::{ConnectionKey, TopicKey};

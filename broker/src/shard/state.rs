@@ -288,9 +288,8 @@ impl State {
     pub fn set_topic_alarm(&mut self, key: TopicKey) {
         let Some(hosted) = self.topics.get_mut(key) else { return };
         if let Some(at) = hosted.topic.wake_at()
-            && hosted.alarm.is_none_or(|set| at < set)
+            && hosted.rings.want(at)
         {
-            hosted.alarm = Some(at);
             self.alarms.set(at, Alarm::Topic(key));
         }
     }

@@ -51,8 +51,8 @@ impl State {
 
     fn pass_time(&mut self, key: TopicKey, now: Now) {
         let Some(hosted) = self.topics.get_mut(key) else { return };
-        if hosted.alarm.take_if(|at| *at <= now.tick).is_none() {
-            // An earlier alarm took its place and has rung.
+        if !hosted.rings.rang(now.tick) {
+            // Another that was due at the same time has rung for it.
             return;
         }
         hosted.topic.pass_time(now.tick);
@@ -62,7 +62,7 @@ impl State {
 
     fn connection_alarm(&mut self, key: ConnectionKey, now: Now) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.alarm.take_if(|at| *at <= now.tick).is_some() {
+        if connection.rings.rang(now.tick) {
             self.look_after(key, now);
         }
     }
@@ -70,8 +70,7 @@ impl State {
     /// Sets the alarm of a connection, unless it rings early enough.
     fn set_connection_alarm(&mut self, key: ConnectionKey, at: Tick) {
         let connection = &mut self.connections[key];
-        if connection.alarm.is_none_or(|set| at < set) {
-            connection.alarm = Some(at);
+        if connection.rings.want(at) {
             self.alarms.set(at, Alarm::Connection(key));
         }
     }

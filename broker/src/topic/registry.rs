@@ -1,12 +1,12 @@
 //! The topics that one core owns, by key and by name.
 
 use super::{Rules, Topic};
-use crate::clock::Tick;
 use crate::config::Config;
 use crate::keys::TopicKey;
 use crate::log::storage_ring::TopicFolder;
 use crate::log::{Log, LogOptions, ReadPlan};
 use crate::message_id::IdSpace;
+use crate::rings::Rings;
 use crate::routing::placement::ShardId;
 use crate::routing::request::Waiter;
 use protocol::name::TopicName;
@@ -28,8 +28,8 @@ pub struct Hosted {
     pub queued_to_commit: bool,
     /// It stands in the list of topics to deliver.
     pub queued_to_deliver: bool,
-    /// When its alarm rings.
-    pub alarm: Option<Tick>,
+    /// When its alarms ring.
+    pub rings: Rings,
     /// Parts of the log that are being read.
     pub reading: Vec<ReadPlan>,
     /// The next segment is being opened.
@@ -86,7 +86,7 @@ impl Topics {
             waiters: Vec::new(),
             queued_to_commit: false,
             queued_to_deliver: false,
-            alarm: None,
+            rings: Rings::default(),
             reading: Vec::new(),
             preparing: false,
             leaving: false,
