@@ -1,6 +1,8 @@
 //! Every error of the V2 protocol, over a raw socket: the exact text, and whether the connection
 //! stays open. The texts are NSQ behaviour; clients compare them.
 
+use std::time::Duration;
+
 use tests::broker::Broker;
 use tests::client::{Client, Frame, MAGIC, many, sized, with_body};
 use tests::programs::not_yet_in_ours;
@@ -416,4 +418,31 @@ fn commands_may_arrive_byte_by_byte_or_all_at_once() {
         client.send(b"CLS\n");
         assert_eq!(client.response(), "CLOSE_WAIT");
     }
+}
+
+#[test]
+fn a_client_that_reads_late_gets_all_it_is_owed_and_the_error_last() {
+    let broker = Broker::start();
+    let body = vec![b'm'; 1_000_000];
+    let mut publisher = broker.client();
+    for _ in 0..16 {
+        publisher.publish("t", &body);
+    }
+    let mut client = broker.subscribed("t", "c");
+    // More than the system holds on the way to a client that does not read.
+    client.ready(16);
+    client.message();
+    std::thread::sleep(Duration::from_millis(300));
+    client.send(b"NONSENSE\n");
+    client.finish_sending();
+    std::thread::sleep(Duration::from_millis(300));
+    let error = loop {
+        match client.frame() {
+            Frame::Message(message) => assert_eq!(message.body.len(), body.len()),
+            Frame::Error(text) => break text,
+            other @ Frame::Response(_) => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(error, "E_INVALID invalid command NONSENSE");
+    client.closed();
 }

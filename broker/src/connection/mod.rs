@@ -181,6 +181,11 @@ impl Connection {
         self.answers.is_empty() && self.output.is_empty()
     }
 
+    /// Whether there is something that it was not sent and can still be sent.
+    pub fn owes_something(&self) -> bool {
+        matches!(self.life, Life::Open | Life::Ending) && !self.is_settled()
+    }
+
     /// Sends what it can without waiting.
     pub fn send(&mut self, now: Tick) -> Sent {
         match self.socket.send(&mut self.output) {

@@ -127,7 +127,7 @@ impl Reader {
         poll_fn(|context| {
             let mut state = self.shard.state.borrow_mut();
             match state.connections.get_mut(self.key) {
-                Some(connection) if connection.life == Life::Open && !connection.is_settled() => {
+                Some(connection) if connection.owes_something() => {
                     connection.reader = Some(context.waker().clone());
                     Poll::Pending
                 }
