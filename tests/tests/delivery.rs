@@ -630,3 +630,14 @@ fn ours_a_message_that_comes_back_does_not_wait_for_the_whole_backlog() {
     }
     panic!("it waited behind all others");
 }
+
+#[test]
+fn ours_a_backlog_is_delivered_however_little_memory_there_is() {
+    let broker = Broker::with(&["--memory-bytes=1"]);
+    let mut publisher = broker.client();
+    let bodies: Vec<_> = (0..100).map(|number| number.to_string()).collect();
+    publisher.publish_many("t", &bodies);
+    let mut client = broker.subscribed("t", "c");
+    client.ready(100);
+    client.messages(100);
+}

@@ -118,7 +118,7 @@ impl Shard {
                     for damage in hosted.topic.log_mut().loaded(&plan, &bytes).damage {
                         tracing::error!("TOPIC({name}): {damage}");
                     }
-                    state.memory_grown_by(bytes.len());
+                    state.memory_growth += bytes.len();
                 }
                 Err(error) => tracing::error!("TOPIC({name}) failed to read its log - {error}"),
             }

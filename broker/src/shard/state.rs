@@ -217,6 +217,7 @@ impl State {
         }
         if crate::limits::BLOCK_BYTES_TARGET <= hosted.topic.log().open_bytes() {
             self.commit(key, now);
+            self.keep_to_budget();
         }
     }
 

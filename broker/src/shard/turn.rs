@@ -34,6 +34,8 @@ impl State {
         for key in std::mem::take(&mut self.work.to_deliver) {
             self.deliver(key, now);
         }
+        // What was read from disk must be offered before it can be dropped again.
+        self.keep_to_budget();
         for key in std::mem::take(&mut self.work.to_send) {
             self.send(key, now);
         }
@@ -159,22 +161,17 @@ impl State {
         }
         self.queue_to_deliver(key);
         self.want_checkpoint(now);
-        self.memory_grown_by(bytes);
-    }
-
-    /// Counts what was taken into memory, and now and then looks whether it is too much.
-    pub fn memory_grown_by(&mut self, bytes: usize) {
         self.memory_growth += bytes;
-        if self.config.memory_bytes_per_shard / MEMORY_LOOKS_PER_BUDGET < self.memory_growth {
-            self.memory_growth = 0;
-            self.keep_to_budget();
-        }
     }
 
     /// Drops from memory what goes beyond the budget; it is on disk. The topic that has most gives
-    /// first.
-    fn keep_to_budget(&mut self) {
+    /// first. Looks only when enough was taken since it looked last.
+    pub fn keep_to_budget(&mut self) {
         let budget = self.config.memory_bytes_per_shard;
+        if self.memory_growth <= budget / MEMORY_LOOKS_PER_BUDGET {
+            return;
+        }
+        self.memory_growth = 0;
         let mut sizes: Vec<_> = self
             .topics
             .iter()
