@@ -54,6 +54,9 @@ pub struct TopicFolder {
     /// Held while a segment is renamed, so that it is tried once.
     naming_turn: Semaphore,
     is_preparing: Cell<bool>,
+    /// The folder is gone, and one of the same name may belong to another topic: nothing is made,
+    /// replaced or deleted by name any more.
+    is_removed: Cell<bool>,
     /// Whether the log was near its next segment when that was asked last.
     nears_next: Cell<bool>,
 }
@@ -231,6 +234,7 @@ impl TopicFolder {
             checkpoint_turn: Semaphore::new(1),
             naming_turn: Semaphore::new(1),
             is_preparing: Cell::new(false),
+            is_removed: Cell::new(false),
             nears_next: Cell::new(true),
         }
     }
@@ -288,7 +292,7 @@ impl TopicFolder {
     /// # Errors
     /// When the disk refuses. Appends go on; the one that needs a new file tries to open it.
     pub async fn prepare(&self) -> io::Result<()> {
-        if self.is_preparing.replace(true) {
+        if self.is_removed.get() || self.is_preparing.replace(true) {
             return Ok(());
         }
         let prepared = self.prepare_alone().await;
@@ -399,6 +403,9 @@ impl TopicFolder {
     /// When the disk refuses; the old one stays.
     pub async fn write_checkpoint(&self, bytes: Vec<u8>) -> io::Result<()> {
         let _turn = self.checkpoint_turn.acquire_permit(1).await?;
+        if self.is_removed.get() {
+            return Ok(());
+        }
         replace(&self.path.join(CHECKPOINT), bytes, Durability::Written).await
     }
 
@@ -407,6 +414,9 @@ impl TopicFolder {
     /// # Errors
     /// When the disk refuses.
     pub async fn delete(&self, segment: SegmentName) -> io::Result<()> {
+        if self.is_removed.get() {
+            return Ok(());
+        }
         self.name_properly().await?;
         {
             let mut files = self.files.borrow_mut();
@@ -421,6 +431,7 @@ impl TopicFolder {
     /// # Errors
     /// When the disk refuses.
     pub async fn remove(&self) -> io::Result<()> {
+        self.is_removed.set(true);
         let _turn = self.checkpoint_turn.acquire_permit(1).await?;
         let path = self.path.clone();
         blocking(move || {
@@ -750,6 +761,22 @@ mod tests {
 
     async fn open(data_path: &Path) -> Opened {
         TopicFolder::open(data_path, topic(), IdSpace::new(1, 999), OPTIONS).await.unwrap()
+    }
+
+    #[test]
+    fn a_removed_folder_writes_nothing_into_the_one_that_took_its_place() {
+        on_a_core(async |data_path| {
+            let removed = TopicFolder::create(&data_path, topic()).await.unwrap();
+            assert!(removed.wants_segment(&Log::create(IDS(), OPTIONS)));
+            removed.remove().await.unwrap();
+            let successor = TopicFolder::create(&data_path, topic()).await.unwrap();
+            let mut log = Log::create(IDS(), OPTIONS);
+            append(&successor, &mut log, &["kept"]);
+            removed.write_checkpoint(b"old".to_vec()).await.unwrap();
+            removed.prepare().await.unwrap();
+            removed.delete(log.segments().next().unwrap()).await.unwrap();
+            assert_eq!(files_of(&data_path), ["00000000000000000000.log"]);
+        });
     }
 
     #[test]
