@@ -116,6 +116,27 @@ fn finished_messages_stay_finished_over_sigterm() {
     assert_eq!(broker.count("t", "c", "depth"), 0);
 }
 
+#[test]
+fn ours_writes_down_what_was_finished_when_the_disk_takes_it_again() {
+    if !only_ours("the real nsqd forgets what was finished when it is killed") {
+        return;
+    }
+    let mut broker = Broker::start();
+    let mut client = broker.subscribed("t", "c");
+    broker.client().publish("t", b"m");
+    client.ready(1);
+    let message = client.message();
+    // A folder in the way makes every checkpoint fail.
+    let in_the_way = broker.folder().join("t.topic/checkpoint.new");
+    eventually(SOON, "no checkpoint is being written", || std::fs::create_dir(&in_the_way).ok());
+    client.finish(&message);
+    broker.process.logged("failed to write a checkpoint");
+    std::fs::remove_dir(&in_the_way).expect("an empty folder can be removed");
+    std::thread::sleep(Duration::from_secs(2));
+    broker.crash();
+    broker.count_becomes("t", "c", "depth", 0);
+}
+
 fn names_and_pauses_are_kept_over(end: End) {
     let mut broker = Broker::start();
     for target in [

@@ -149,7 +149,7 @@ impl Shard {
         }
     }
 
-    /// Writes the checkpoint of one topic, as it is now.
+    /// Writes the checkpoint of one topic, as it is now. When that fails it is tried again later.
     pub(super) async fn write_checkpoint(&self, key: TopicKey) -> std::io::Result<()> {
         let (folder, bytes) = {
             let mut state = self.state.borrow_mut();
@@ -157,7 +157,17 @@ impl Shard {
             let Folder::Open(folder) = hosted.folder.clone() else { return Ok(()) };
             (folder, hosted.topic.checkpoint(self.clock.now()).encode())
         };
-        folder.write_checkpoint(bytes).await
+        let written = folder.write_checkpoint(bytes).await;
+        if written.is_err() {
+            {
+                let mut state = self.state.borrow_mut();
+                let Some(hosted) = state.topics.get_mut(key) else { return written };
+                hosted.topic.note_change();
+                state.want_checkpoint(self.clock.now());
+            }
+            self.turn.wake();
+        }
+        written
     }
 
     async fn delete_segments(&self, key: TopicKey) {
@@ -261,6 +271,7 @@ impl Shard {
                     let exiting = Err(crate::routing::request::PublishError::Exiting);
                     state.published(origin, waiter, exiting);
                 }
+                self.turn.wake();
             }
         }
         if let Some(change) = applied.change {

@@ -368,6 +368,11 @@ impl Topic {
         self.changed || self.channels.iter().any(|(_, channel)| channel.has_changed())
     }
 
+    /// The last [`Self::checkpoint`] could not be kept.
+    pub fn note_change(&mut self) {
+        self.changed = true;
+    }
+
     /// What must be kept to go on after a restart. Ephemeral channels are not.
     pub fn checkpoint(&mut self, now: Now) -> TopicCheckpoint {
         self.changed = false;
