@@ -9,7 +9,7 @@
 //! command, stats            one verb a file; what a core has, in the words of /stats
 //! connection                one client's socket
 //! routing                   which core, and the way there
-//! topic                     one topic; the topics of this core; the list of all
+//! topic                     one topic; the list of all
 //! channel                   who gets what next, and who still owes an answer
 //! log                       messages on disk
 //! message, message_id, keys, clock, rings, limits, config, descriptor

@@ -12,6 +12,10 @@ pub const MAILBOX_BATCHES_MAX: usize = 128;
 /// Bytes of publishes a core gathers for another before it stops reading the sockets they come from.
 pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
 
+/// Bytes a new topic takes in while its folder is being opened; then it refuses publishes. Opening
+/// takes a millisecond, unless the disk hangs.
+pub const UNOPENED_BYTES_MAX: usize = 64 << 20;
+
 /// How long a changed topic waits for its checkpoint: what was finished in this time can come again
 /// after a crash.
 pub const CHECKPOINT_MILLISECONDS: u64 = 500;

@@ -4,14 +4,14 @@ use super::Refused;
 use super::incoming::Incoming;
 use crate::routing::request::{Answer, Question};
 use crate::shard::Shard;
-use crate::stats::ShardStats;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use protocol::http::query::Query;
 use protocol::http::response::Response;
 use protocol::json::to_go_json;
 use protocol::stats::text::{Heading, render};
-use protocol::stats::{Filter, MemoryStats, merge};
+use protocol::stats::{Filter, MemoryStats, Stats, merge};
 use std::rc::Rc;
 
 /// The answer in the form, and as narrow, as the query says.
@@ -40,7 +40,7 @@ pub(super) async fn stats(incoming: &mut Incoming<'_>) -> Result<Response, Refus
 }
 
 /// Asks every core at the same time, and waits for all of them.
-pub(super) async fn ask_all(shard: &Rc<Shard>, filter: &Filter) -> Vec<ShardStats> {
+pub(super) async fn ask_all(shard: &Rc<Shard>, filter: &Filter) -> Vec<Stats> {
     let placement = shard.state.borrow().placement;
     let asked: Vec<_> = placement
         .all()
@@ -77,7 +77,7 @@ fn filter_in(query: &Query) -> Filter {
 /// In use is what the cores hold of messages; it is let go of at the budget, which so takes the
 /// place of the size at which garbage would be collected. Nothing is collected, so there is neither
 /// a pause nor a run, and objects and idle bytes are the allocator's own affair.
-fn memory(parts: &[ShardStats], budget_per_shard: usize) -> MemoryStats {
+fn memory(parts: &[Stats], budget_per_shard: usize) -> MemoryStats {
     let held = parts.iter().filter_map(|part| part.memory.as_ref());
     let budget = budget_per_shard.saturating_mul(parts.len());
     MemoryStats {
@@ -128,11 +128,11 @@ mod tests {
 
     #[test]
     fn memory_is_the_sum_of_the_cores_and_the_budget_that_of_all() {
-        let part = |bytes| ShardStats {
+        let part = |bytes| Stats {
             memory: Some(MemoryStats { heap_in_use_bytes: bytes, ..MemoryStats::default() }),
-            ..ShardStats::default()
+            ..Stats::default()
         };
-        let sum = memory(&[part(7), ShardStats::default(), part(5)], 100);
+        let sum = memory(&[part(7), Stats::default(), part(5)], 100);
         assert_eq!((sum.heap_in_use_bytes, sum.next_gc_bytes), (12, 300));
     }
 

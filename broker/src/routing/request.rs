@@ -8,11 +8,10 @@
 use crate::connection::answers::AnswerPlace;
 use crate::connection::handoff::Traveller;
 use crate::keys::ConnectionKey;
-use crate::stats::ShardStats;
 use crate::topic::catalogue::Change;
 use protocol::command::Verb;
 use protocol::name::{ChannelName, TopicName};
-use protocol::stats::Filter;
+use protocol::stats::{Filter, Stats};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -191,5 +190,5 @@ pub enum Answer {
     /// Answer to a publish by a task.
     Published(Result<(), PublishError>),
     /// Answer to `Stats`.
-    Stats(Box<ShardStats>),
+    Stats(Box<Stats>),
 }

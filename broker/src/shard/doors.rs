@@ -130,6 +130,7 @@ impl Shard {
             Ok(socket) => Rc::new(socket),
             Err(error) => {
                 tracing::error!("client({peer}): failed to take it in - {error}");
+                self.state.borrow_mut().report_load();
                 return;
             }
         };

@@ -8,8 +8,8 @@ use crate::keys::{ConnectionKey, TopicKey};
 use crate::log::ReadPlan;
 use crate::log::storage_ring::{self, TopicFolder};
 use crate::routing::request::{Action, Answer, Question};
+use crate::shard::topics::Folder;
 use crate::topic::catalogue::Change;
-use crate::topic::registry::Folder;
 use protocol::name::{ChannelName, TopicName};
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -104,7 +104,9 @@ impl Shard {
         let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
         let Some(Folder::Open(folder)) = folder else { return };
         let read = folder.read(&plan).await;
-        if read.is_err() {
+        let is_missing =
+            read.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+        if read.is_err() && !is_missing {
             // The next delivery asks again; until then nothing spins.
             glommio::timer::sleep(READ_AGAIN_AFTER).await;
         }
@@ -120,7 +122,15 @@ impl Shard {
                     }
                     state.memory_growth += bytes.len();
                 }
-                Err(error) => tracing::error!("TOPIC({name}) failed to read its log - {error}"),
+                Err(error) => {
+                    tracing::error!("TOPIC({name}) failed to read its log - {error}");
+                    if is_missing {
+                        // Somebody took the file away; waiting would not bring it back.
+                        for damage in hosted.topic.log_mut().unreadable(&plan).damage {
+                            tracing::error!("TOPIC({name}): {damage}");
+                        }
+                    }
+                }
             }
             state.queue_to_deliver(key);
         }
@@ -339,9 +349,7 @@ impl Shard {
         match question {
             Question::Administer { topic, action } => self.administer(topic, action).await,
             Question::Note(change) => self.keep_list(change).await,
-            Question::Stats(filter) => {
-                Answer::Stats(Box::new(self.state.borrow().stats(&filter, self.clock.now())))
-            }
+            Question::Stats(filter) => Answer::Stats(Box::new(self.state.borrow().stats(&filter))),
         }
     }
 

@@ -19,6 +19,7 @@ mod recovery;
 mod run;
 pub mod signal;
 pub mod state;
+pub mod topics;
 mod turn;
 
 pub use doors::Doors;

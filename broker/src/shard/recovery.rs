@@ -9,10 +9,10 @@ use super::state::Job;
 use crate::log::checkpoint::TopicCheckpoint;
 use crate::log::storage_ring::{self, Opened, TopicFolder};
 use crate::log::{Log, LogOptions};
+use crate::shard::topics::{self, Folder};
 use crate::topic::Topic;
 use crate::topic::catalogue::{Catalogue, Change, Listed};
 use crate::topic::list::List;
-use crate::topic::registry::{self, Folder};
 use protocol::name::TopicName;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -53,7 +53,7 @@ impl Shard {
         let ids = self.state.borrow_mut().new_ids();
         let opened = TopicFolder::open(&self.config.data_path, name, ids, options).await;
         let now = self.clock.now();
-        let rules = registry::rules(&self.config);
+        let rules = topics::rules(&self.config);
         let nothing = Listed::default();
         let channels = listed.unwrap_or(&nothing).channels.iter().map(|(&name, _)| name);
         let (mut topic, folder) = match opened {

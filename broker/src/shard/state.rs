@@ -9,14 +9,15 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::connection::{Connection, Reply};
 use crate::keys::{ConnectionKey, TopicKey};
+use crate::limits::UNOPENED_BYTES_MAX;
 use crate::lookup::Peers;
 use crate::message_id::IdSpace;
 use crate::routing::outbox::Outboxes;
 use crate::routing::placement::{Placement, ShardId};
 use crate::routing::request::{Answer, CallKey, Publish, PublishError, Request, Waiter};
+use crate::shard::topics::{Hosted, Topics};
 use crate::topic::catalogue::Change;
 use crate::topic::list::List;
-use crate::topic::registry::{Hosted, Topics};
 use protocol::command::{Bodies, Verb};
 use protocol::name::{ChannelName, TopicName};
 use protocol::refusal::Refusal;
@@ -204,6 +205,12 @@ impl State {
         let hosted = &mut self.topics[key];
         if hosted.leaving {
             self.published(origin, waiter, Err(PublishError::Exiting));
+            return;
+        }
+        if UNOPENED_BYTES_MAX <= hosted.topic.log().open_bytes() {
+            // Only while its folder is being opened does a block grow so far.
+            let reason = "the topic's log is still being opened".to_string();
+            self.published(origin, waiter, Err(PublishError::Log(reason)));
             return;
         }
         match delay {

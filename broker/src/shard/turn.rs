@@ -15,7 +15,7 @@ use crate::connection::{Connection, Life};
 use crate::keys::{ConnectionKey, TopicKey};
 use crate::limits::{CHECKPOINT_MILLISECONDS, LINGER_MILLISECONDS};
 use crate::routing::request::PublishError;
-use crate::topic::registry::Folder;
+use crate::shard::topics::Folder;
 use protocol::frame;
 use slotmap::SlotMap;
 use std::time::Duration;

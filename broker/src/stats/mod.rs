@@ -4,7 +4,6 @@
 //! [`protocol::stats::merge`].
 
 use crate::channel::{Channel, Subscriber};
-use crate::clock::Now;
 use crate::connection::Connection;
 use crate::shard::state::State;
 use crate::topic::Topic;
@@ -12,12 +11,9 @@ use protocol::stats::{
     ChannelStats, ClientStats, Filter, MemoryStats, Percentiles, PublishCount, Stats, TopicStats,
 };
 
-/// The part of `/stats` that one core knows.
-pub type ShardStats = Stats;
-
 impl State {
     /// What this core has of what was asked for.
-    pub fn stats(&self, filter: &Filter, _now: Now) -> ShardStats {
+    pub fn stats(&self, filter: &Filter) -> Stats {
         let topics = self
             .topics
             .iter()

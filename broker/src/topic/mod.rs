@@ -9,7 +9,6 @@
 
 pub mod catalogue;
 pub mod list;
-pub mod registry;
 
 use crate::channel::{Channel, Outgoing, Room};
 use crate::clock::{Now, Tick};

@@ -1,6 +1,5 @@
 //! The topics that one core owns, by key and by name.
 
-use super::{Rules, Topic};
 use crate::config::Config;
 use crate::keys::TopicKey;
 use crate::log::storage_ring::TopicFolder;
@@ -9,6 +8,7 @@ use crate::message_id::IdSpace;
 use crate::rings::Rings;
 use crate::routing::placement::ShardId;
 use crate::routing::request::Waiter;
+use crate::topic::{Rules, Topic};
 use protocol::name::TopicName;
 use slotmap::SlotMap;
 use std::collections::HashMap;
