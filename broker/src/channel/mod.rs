@@ -9,7 +9,7 @@
 //! ```text
 //!            accept            deliver                finish
 //!  log  ───────────► [cursor] ─────────► in_flight ───────────► gone
-//!    └─ defer ─► deferred ─┐      ▲         │  requeue, timeout
+//!    └─ accept ─► deferred ┐      ▲         │  requeue, timeout
 //!                          ▼      │         ▼
 //!                        [ requeued ] ◄─────┘ ... or deferred, when requeued with a delay
 //! ```
@@ -206,24 +206,30 @@ impl Channel {
 
     // --- what the topic does ---
 
-    /// Takes over the messages of `range`, which follows what it has.
-    pub fn accept(&mut self, range: Range<Sequence>) {
+    /// Takes over the messages of `range`, which follows what it has. Those of `missing` do not
+    /// exist; those of `deferred` wait for their time, and take no place of those that need not.
+    pub fn accept(
+        &mut self,
+        range: Range<Sequence>,
+        missing: &[Range<Sequence>],
+        deferred: &[(Sequence, Tick)],
+    ) {
         debug_assert_eq!(range.start, self.end, "messages come in order, none is left out");
+        let depth_before = self.depth();
         self.end = range.end;
-        self.counts.messages += range.end - range.start;
-        self.changed = true;
-        if let Some(overflow) = self.depth_max.and_then(|max| self.depth().checked_sub(max)) {
-            let overflow = overflow.min(range.end - range.start);
-            self.skips.push(Sequence(range.end.0 - overflow)..range.end);
+        for missing in missing {
+            self.skips.push(missing.clone());
         }
-    }
-
-    /// Makes `sequence`, which it has just accepted, wait until `due`.
-    pub fn defer(&mut self, sequence: Sequence, due: Tick) {
-        if self.cursor.next() <= sequence {
+        self.counts.messages += (range.end - range.start) - messages_in(missing);
+        for &(sequence, due) in deferred {
             self.skips.push(sequence..sequence.next());
+            self.deferred.insert(Deferral { due, sequence, attempts: 0 });
         }
-        self.deferred.insert(Deferral { due, sequence, attempts: 0 });
+        let waiting = self.depth() - depth_before;
+        let room = self.depth_max.map_or(waiting, |max| max.saturating_sub(depth_before));
+        if room < waiting {
+            self.skips.push(self.skips.behind(range.start, room)..range.end);
+        }
         self.changed = true;
     }
 
@@ -615,6 +621,11 @@ impl Channel {
     }
 }
 
+/// How many messages the ranges hold.
+pub fn messages_in(ranges: &[Range<Sequence>]) -> u64 {
+    ranges.iter().map(|range| range.end - range.start).sum()
+}
+
 fn is_sampled(terms: Terms) -> bool {
     matches!(terms.sample_rate, 1..=99)
 }
@@ -666,7 +677,7 @@ mod tests {
         });
         channel.set_ready_count(consumer, 100);
         // The topic was paused after five of the messages.
-        channel.accept(Sequence(0)..Sequence(5));
+        channel.accept(Sequence(0)..Sequence(5), &[], &[]);
         log.evict(usize::MAX);
         let (_, missing) = deliver(&mut channel, &mut log);
         let damage = log.unreadable(&missing[0]).damage;
@@ -675,7 +686,7 @@ mod tests {
         assert_eq!(deliver(&mut channel, &mut log), (0, Vec::new()));
         assert_eq!((channel.cursor(), channel.depth()), (Sequence(5), 0));
         append(&mut log, 3);
-        channel.accept(Sequence(5)..Sequence(13));
+        channel.accept(Sequence(5)..Sequence(13), &[], &[]);
         assert_eq!(deliver(&mut channel, &mut log), (3, Vec::new()));
         assert_eq!(channel.depth(), 0);
     }

@@ -1,5 +1,6 @@
 //! Messages ahead of a channel's cursor that it will not read in order: deferred ones (they come by
-//! their time), those dropped because an ephemeral channel was full, those emptied from the topic.
+//! their time), those dropped because an ephemeral channel was full, those emptied from the topic,
+//! and sequences that no message has, because a write failed.
 //!
 //! Lives in its channel. Its size is the number of separate runs of such messages.
 
@@ -69,6 +70,21 @@ impl Skips {
         Some(range.end)
     }
 
+    /// Where one stands behind the first `count` messages from `start` on that are not skipped.
+    pub fn behind(&self, start: Sequence, count: u64) -> Sequence {
+        let mut at = start;
+        let mut left = count;
+        for range in self.ranges.iter().filter(|range| start < range.end) {
+            let run = range.start.max(at) - at;
+            if left <= run {
+                break;
+            }
+            left -= run;
+            at = range.end;
+        }
+        at + left
+    }
+
     /// Whether every message of `range` is skipped.
     pub fn covers(&self, range: &Range<Sequence>) -> bool {
         self.ranges.iter().any(|there| there.start <= range.start && range.end <= there.end)
@@ -93,6 +109,13 @@ mod tests {
                 let all: Vec<u64> =
                     skips.iter().flat_map(|range| range.start.0..range.end.0).collect();
                 prop_assert_eq!(all, model.iter().copied().collect::<Vec<_>>());
+            }
+            for start in 0..70 {
+                let kept = (start..).filter(|sequence| !model.contains(sequence));
+                for (count, sequence) in (1..10).zip(kept) {
+                    let behind = skips.behind(Sequence(start), count);
+                    prop_assert_eq!(behind, Sequence(sequence + 1));
+                }
             }
             for sequence in 0..70 {
                 let covered = skips.covers(&(Sequence(sequence)..Sequence(sequence + 1)));

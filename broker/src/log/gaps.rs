@@ -21,6 +21,17 @@ impl Gaps {
         (sequence < end).then_some(end)
     }
 
+    /// Those parts of `range` that are gaps, in order.
+    pub(super) fn within(&self, range: &Range<Sequence>) -> Vec<Range<Sequence>> {
+        if range.end <= range.start {
+            return Vec::new();
+        }
+        let first = self.end_at(range.start).map(|end| range.start..end.min(range.end));
+        let later = self.ranges.range(range.start.next()..range.end);
+        let later = later.map(|(&start, &end)| start..end.min(range.end));
+        first.into_iter().chain(later).collect()
+    }
+
     /// Adds a range. What it shares with gaps that are there counts once.
     pub(super) fn add(&mut self, range: Range<Sequence>) {
         if range.end <= range.start {
@@ -82,6 +93,20 @@ mod tests {
         let gaps = gaps(&[(3, 5)]);
         let ends = [2, 3, 4, 5].map(|sequence| gaps.end_at(Sequence(sequence)));
         assert_eq!(ends, [None, Some(Sequence(5)), Some(Sequence(5)), None]);
+    }
+
+    #[test]
+    fn parts_of_gaps_count_as_far_as_they_are_within() {
+        let gaps = gaps(&[(1, 4), (6, 7), (9, 12)]);
+        let within = |start, end| -> Vec<_> {
+            let parts = gaps.within(&(Sequence(start)..Sequence(end)));
+            parts.into_iter().map(|part| (part.start.0, part.end.0)).collect()
+        };
+        assert_eq!(within(0, 20), [(1, 4), (6, 7), (9, 12)]);
+        assert_eq!(within(2, 10), [(2, 4), (6, 7), (9, 10)]);
+        assert_eq!(within(2, 3), [(2, 3)]);
+        assert_eq!(within(4, 6), []);
+        assert_eq!(within(1, 1), []);
     }
 
     #[test]

@@ -380,6 +380,11 @@ impl Log {
         self.end
     }
 
+    /// Those parts of `range` that no message has, as far as is known, in order.
+    pub fn gaps_within(&self, range: &Range<Sequence>) -> Vec<Range<Sequence>> {
+        self.gaps.within(range)
+    }
+
     /// What the next message will be called.
     pub fn next_sequence(&self) -> Sequence {
         self.next

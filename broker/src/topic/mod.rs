@@ -10,7 +10,7 @@
 pub mod catalogue;
 pub mod list;
 
-use crate::channel::{Channel, Outgoing, Room};
+use crate::channel::{Channel, Outgoing, Room, messages_in};
 use crate::clock::{Now, Tick};
 use crate::keys::{ChannelKey, ConnectionKey};
 use crate::log::checkpoint::TopicCheckpoint;
@@ -91,12 +91,13 @@ impl Topic {
 
     /// Messages that were not handed to channels (NSQ's `depth` of a topic).
     pub fn depth(&self) -> u64 {
-        self.log.end() - self.released
+        let waiting = self.released..self.log.end();
+        (waiting.end - waiting.start) - messages_in(&self.log.gaps_within(&waiting))
     }
 
     /// How many of them are on disk only.
     pub fn backend_depth(&self) -> u64 {
-        self.log.memory_start().max(self.released) - self.released
+        self.depth().min(self.log.memory_start().max(self.released) - self.released)
     }
 
     /// How many of the messages that wait in a channel are on disk only.
@@ -185,9 +186,6 @@ impl Topic {
         let lost = write.messages();
         self.log.abandon(write);
         self.deferred.retain(|(sequence, _)| !lost.contains(sequence));
-        if self.released == lost.start && self.log.end() == lost.end {
-            self.drop_waiting();
-        }
         self.release(now);
     }
 
@@ -198,16 +196,15 @@ impl Topic {
         }
         self.released = range.end;
         self.changed = true;
+        let missing = self.log.gaps_within(&range);
+        let visible = self.deferred.partition_point(|&(sequence, _)| sequence < range.end);
+        let deferred: Vec<_> = self
+            .deferred
+            .drain(..visible)
+            .map(|(sequence, due)| (sequence, now.tick_of(due)))
+            .collect();
         for (_, channel) in &mut self.channels {
-            channel.accept(range.clone());
-        }
-        while let Some(&(sequence, due)) = self.deferred.front()
-            && sequence < range.end
-        {
-            self.deferred.pop_front();
-            for (_, channel) in &mut self.channels {
-                channel.defer(sequence, now.tick_of(due));
-            }
+            channel.accept(range.clone(), &missing, &deferred);
         }
     }
 
@@ -285,10 +282,6 @@ impl Topic {
 
     /// Drops what waits in the topic; what its channels have stays (NSQ behaviour).
     pub fn empty(&mut self) {
-        self.drop_waiting();
-    }
-
-    fn drop_waiting(&mut self) {
         let dropped = self.released..self.log.end();
         self.released = dropped.end;
         self.deferred.retain(|&(sequence, _)| dropped.end <= sequence);
