@@ -380,9 +380,13 @@ impl Log {
         self.end
     }
 
-    /// Those parts of `range` that no message has, as far as is known, in order.
+    /// Those parts of `range` that no message has, or none any more, as far as is known; in order.
     pub fn gaps_within(&self, range: &Range<Sequence>) -> Vec<Range<Sequence>> {
-        self.gaps.within(range)
+        let mut gaps = self.gaps.within(&(range.start.max(self.start)..range.end));
+        if range.start < self.start {
+            gaps.insert(0, range.start..range.end.min(self.start));
+        }
+        gaps
     }
 
     /// What the next message will be called.
