@@ -9,6 +9,8 @@
 
 pub mod catalogue;
 pub mod list;
+#[cfg(test)]
+mod tests;
 
 use crate::channel::{Channel, Outgoing, Room, messages_in};
 use crate::clock::{Now, Tick};
