@@ -42,7 +42,7 @@ pub struct Flags {
     #[arg(long, value_parser = flags::integer::<i64>, default_value = "134217728")]
     pub memory_bytes: i64,
     /// how long an idle shard looks for new work before it sleeps
-    #[arg(long, value_parser = duration::parse, default_value = "20us")]
+    #[arg(long, value_parser = duration::parse, default_value = "0s")]
     pub spin: Duration,
 
     /// unique part for message IDs, (int) in range [0,1024) (default is hash of hostname)
