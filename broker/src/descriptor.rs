@@ -4,7 +4,8 @@
 //! only as numbers. Without this, every send and every append would go through the ring, which was
 //! measured at 5 to 7 microseconds against 0.3 for an append of 512 bytes; and ports could not be
 //! bound before the cores start, since glommio's own `bind` sets `SO_REUSEPORT`, with which two
-//! brokers would share a port in silence.
+//! brokers would share a port in silence; and where `io_uring` is forbidden, glommio could only
+//! panic.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd};
@@ -24,6 +25,22 @@ pub fn adopt_listener(listener: std::net::TcpListener) -> glommio::net::TcpListe
     // SAFETY: `into_raw_fd` gives the only owner of an open descriptor away, and the new listener
     // becomes its only owner.
     unsafe { glommio::net::TcpListener::from_raw_fd(listener.into_raw_fd()) }
+}
+
+/// Whether this process may have an `io_uring` at all.
+///
+/// glommio ends the process with a panic where it may not, so this is asked first.
+///
+/// # Errors
+/// What the kernel says: not permitted, or not there.
+#[expect(unsafe_code, reason = "see the head of this file")]
+pub fn try_ring() -> io::Result<()> {
+    let mut parameters = rustix::io_uring::io_uring_params::default();
+    // SAFETY: all parameters are zero, so the kernel is handed no memory and no descriptor of ours;
+    // the ring it makes is closed when its descriptor is dropped, and was never mapped.
+    let ring = unsafe { rustix::io_uring::io_uring_setup(1, &mut parameters) }?;
+    drop(ring);
+    Ok(())
 }
 
 /// A connected socket as one that belongs to no core, and may go to any.

@@ -1,5 +1,6 @@
 //! What must be so before a core can start: each failure is one sentence that says what to do.
 
+use crate::descriptor;
 use glommio::{LocalExecutorBuilder, Placement};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Resource, getrlimit};
@@ -63,14 +64,18 @@ pub fn check_ring() -> Result<(), String> {
             LOCKED_BYTES_PER_SHARD >> 10,
         ));
     }
-    LocalExecutorBuilder::new(Placement::Unbound).io_memory(64 << 10).make().map(drop).map_err(
-        |error| {
-            format!(
-                "io_uring cannot be used - {error}: it may be switched off \
-                 (`sysctl kernel.io_uring_disabled` must be 0), forbidden by a container's seccomp \
-                 profile (allow io_uring_setup, io_uring_enter and io_uring_register), or missing \
-                 (the kernel must be 5.8 or newer)"
-            )
-        },
-    )
+    let say = |error: &dyn std::fmt::Display| {
+        format!(
+            "io_uring cannot be used - {error}: it may be switched off \
+             (`sysctl kernel.io_uring_disabled` must be 0), forbidden by a container's seccomp \
+             profile (allow io_uring_setup, io_uring_enter and io_uring_register), or missing \
+             (the kernel must be 5.8 or newer)"
+        )
+    };
+    descriptor::try_ring().map_err(|error| say(&error))?;
+    LocalExecutorBuilder::new(Placement::Unbound)
+        .io_memory(64 << 10)
+        .make()
+        .map(drop)
+        .map_err(|error| say(&error))
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::broker::Broker;
 use tests::process::{Ended, Process, run};
-use tests::programs::{Maker, only_ours, ours, real, skipped, under_test};
+use tests::programs::{Maker, only_ours, ours, real, skipped, under_test, workspace};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -222,6 +222,28 @@ fn ours_says_which_limit_is_too_low_for_io_uring() {
     let Ended { status, log, .. } = run(&mut command, b"", LIMIT);
     assert_eq!(status.code(), Some(1), "{log}");
     assert!(log.contains("RLIMIT_MEMLOCK") || log.contains("memlock"), "{log}");
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+#[test]
+fn ours_says_that_io_uring_is_forbidden() {
+    if !only_ours("the real nsqd uses no io_uring") {
+        return;
+    }
+    if Command::new("python3").arg("--version").output().is_err() {
+        return skipped("python3 is not installed: io_uring cannot be forbidden for one process");
+    }
+    let data = folder();
+    let mut command = Command::new("python3");
+    command.arg(workspace().join("tests/without_io_uring.py")).arg(ours("nsqd"));
+    command.args(["--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0"]);
+    command.arg("--data-path").arg(data.path());
+    let Ended { status, log, .. } = run(&mut command, b"", LIMIT);
+    assert_eq!(status.code(), Some(1), "{log}");
+    let fatal: Vec<_> = log.lines().filter(|line| line.contains("FATAL")).collect();
+    assert_eq!(fatal.len(), 1, "{log}");
+    assert!(fatal[0].contains("io_uring cannot be used"), "{log}");
+    assert!(fatal[0].contains("seccomp"), "{log}");
     assert!(!log.contains("panicked"), "{log}");
 }
 
