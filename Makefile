@@ -24,7 +24,7 @@ clients: ## install go-nsq, pynsq and nsqjs into target/clients
 
 check: ## format, lints, tests, documentation
 	cargo fmt --all --check && cargo clippy --workspace --all-targets -- --deny warnings
-	$(MAKE) test && RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps
+	$(MAKE) test && RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --document-private-items
 
 bench: ## figures beside the real nsqd, alternating in one run
 	tests/prepare real

@@ -28,10 +28,10 @@ pub struct Flags {
     /// log message prefix
     #[arg(long, default_value = "[nsqd] ")]
     pub log_prefix: String,
-    /// [deprecated] has no effect, use --log-level
+    /// (deprecated) has no effect, use --log-level
     #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
     pub verbose: bool,
-    /// [deprecated] has no effect, use --node-id
+    /// (deprecated) has no effect, use --node-id
     #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
     pub worker_id: bool,
 
@@ -48,10 +48,10 @@ pub struct Flags {
     /// unique part for message IDs, (int) in range [0,1024) (default is hash of hostname)
     #[arg(long = "node-id", value_parser = flags::integer::<i64>)]
     pub id: Option<i64>,
-    /// <addr>:<port> to listen on for TCP clients
+    /// address:port to listen on for TCP clients
     #[arg(long, default_value = "0.0.0.0:4150")]
     pub tcp_address: String,
-    /// <addr>:<port> to listen on for HTTP clients
+    /// address:port to listen on for HTTP clients
     #[arg(long, default_value = "0.0.0.0:4151")]
     pub http_address: String,
     /// address that will be registered with lookupd (default to the OS hostname)

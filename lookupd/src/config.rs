@@ -28,15 +28,15 @@ pub(crate) struct Flags {
     #[arg(long, default_value = "[nsqlookupd] ")]
     pub(crate) log_prefix: String,
 
-    /// [deprecated] has no effect, use --log-level
+    /// (deprecated) has no effect, use --log-level
     #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
     pub(crate) verbose: bool,
 
-    /// <addr>:<port> to listen on for TCP clients
+    /// address:port to listen on for TCP clients
     #[arg(long, default_value = "0.0.0.0:4160")]
     pub(crate) tcp_address: String,
 
-    /// <addr>:<port> to listen on for HTTP clients
+    /// address:port to listen on for HTTP clients
     #[arg(long, default_value = "0.0.0.0:4161")]
     pub(crate) http_address: String,
 

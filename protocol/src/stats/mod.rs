@@ -9,7 +9,7 @@
 //! | Where do I look for | |
 //! |---|---|
 //! | what a request leaves away | [`Filter`] |
-//! | one body out of several | [`merge`] |
+//! | one body out of several | [`merge()`] |
 //! | the text form | [`text`] |
 //! | the body of `GET /info` | [`Info`] |
 
