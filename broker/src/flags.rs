@@ -2,6 +2,12 @@
 //!
 //! Knows: the command line. [`crate::config`] is what comes out.
 
+#![allow(
+    rustdoc::invalid_html_tags,
+    rustdoc::broken_intra_doc_links,
+    reason = "a flag's documentation is its usage text, in NSQ's words"
+)]
+
 use crate::config::Config;
 use clap::{ArgAction, Parser};
 use protocol::identify::Offer;
@@ -28,10 +34,10 @@ pub struct Flags {
     /// log message prefix
     #[arg(long, default_value = "[nsqd] ")]
     pub log_prefix: String,
-    /// (deprecated) has no effect, use --log-level
+    /// [deprecated] has no effect, use --log-level
     #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
     pub verbose: bool,
-    /// (deprecated) has no effect, use --node-id
+    /// [deprecated] has no effect, use --node-id
     #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
     pub worker_id: bool,
 
@@ -48,10 +54,10 @@ pub struct Flags {
     /// unique part for message IDs, (int) in range [0,1024) (default is hash of hostname)
     #[arg(long = "node-id", value_parser = flags::integer::<i64>)]
     pub id: Option<i64>,
-    /// address:port to listen on for TCP clients
+    /// <addr>:<port> to listen on for TCP clients
     #[arg(long, default_value = "0.0.0.0:4150")]
     pub tcp_address: String,
-    /// address:port to listen on for HTTP clients
+    /// <addr>:<port> to listen on for HTTP clients
     #[arg(long, default_value = "0.0.0.0:4151")]
     pub http_address: String,
     /// address that will be registered with lookupd (default to the OS hostname)

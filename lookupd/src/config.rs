@@ -2,6 +2,12 @@
 //!
 //! Knows: the flags, their defaults and their help. Does not know: what is done with them.
 
+#![allow(
+    rustdoc::invalid_html_tags,
+    rustdoc::broken_intra_doc_links,
+    reason = "a flag's documentation is its usage text, in NSQ's words"
+)]
+
 use std::time::Duration;
 
 use clap::{ArgAction, Parser};
@@ -28,15 +34,15 @@ pub(crate) struct Flags {
     #[arg(long, default_value = "[nsqlookupd] ")]
     pub(crate) log_prefix: String,
 
-    /// (deprecated) has no effect, use --log-level
+    /// [deprecated] has no effect, use --log-level
     #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
     pub(crate) verbose: bool,
 
-    /// address:port to listen on for TCP clients
+    /// <addr>:<port> to listen on for TCP clients
     #[arg(long, default_value = "0.0.0.0:4160")]
     pub(crate) tcp_address: String,
 
-    /// address:port to listen on for HTTP clients
+    /// <addr>:<port> to listen on for HTTP clients
     #[arg(long, default_value = "0.0.0.0:4161")]
     pub(crate) http_address: String,
 
