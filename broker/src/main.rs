@@ -73,7 +73,7 @@ fn start(flags: Flags, asked_in_vain: impl Iterator<Item = &'static str>) -> Res
     // Folders opened relative to another are not found by the ring.
     config.data_path = std::path::absolute(&config.data_path)
         .map_err(|error| format!("failed to find the working directory - {error}"))?;
-    preflight::check_ring().map_err(instantiate)?;
+    preflight::check_ring(config.shards).map_err(instantiate)?;
     let catalogue = load_metadata(&config.data_path)?;
     let doors = Doors::open(config.tcp_address, config.http_address).map_err(instantiate)?;
     if let Some(address) = announce("TCP", Some(&doors.tcp)) {

@@ -52,16 +52,17 @@ fn describe(error: &std::io::Error) -> String {
 ///
 /// # Errors
 /// A sentence that names the obstacle and how to remove it.
-pub fn check_ring() -> Result<(), String> {
+pub fn check_ring(shards: u16) -> Result<(), String> {
+    let needed = LOCKED_BYTES_PER_SHARD * u64::from(shards);
     let limit = getrlimit(Resource::Memlock).current;
-    if let Some(limit) = limit.filter(|&limit| limit < LOCKED_BYTES_PER_SHARD) {
+    if let Some(limit) = limit.filter(|&limit| limit < needed) {
         return Err(format!(
-            "the limit of locked memory (RLIMIT_MEMLOCK) is {} KiB and io_uring needs {} KiB: \
+            "the limit of locked memory (RLIMIT_MEMLOCK) is {} KiB and io_uring needs {} KiB for {shards} shards: \
              raise it with `ulimit -l {}`, with `LimitMEMLOCK=infinity` in a systemd unit, or \
              with `--ulimit memlock=-1` for a container",
             limit >> 10,
-            LOCKED_BYTES_PER_SHARD >> 10,
-            LOCKED_BYTES_PER_SHARD >> 10,
+            needed >> 10,
+            needed >> 10,
         ));
     }
     let say = |error: &dyn std::fmt::Display| {
