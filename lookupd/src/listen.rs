@@ -4,17 +4,15 @@
 //! other side reads the last answer. Does not know: what is said on a connection.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::net::sockopt;
+use startup::listen::shown;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
-
-/// How many connections may wait to be accepted.
-const BACKLOG: u32 = 1024;
 
 /// How long accepting rests when the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -41,14 +39,7 @@ pub(crate) async fn bind(address: &str) -> io::Result<TcpListener> {
     })?;
     let every = host.is_empty() || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
     if every {
-        let both_families = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-        return match listen_on(both_families) {
-            // A machine without IPv6.
-            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-                listen_on(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
-            }
-            listening => listening,
-        };
+        return listen_on(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
     }
     let mut last = io::Error::new(io::ErrorKind::NotFound, format!("no address for {host:?}"));
     for candidate in tokio::net::lookup_host((host, port)).await? {
@@ -61,18 +52,9 @@ pub(crate) async fn bind(address: &str) -> io::Result<TcpListener> {
 }
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if address.ip().is_unspecified() && address.is_ipv6() {
-        sockopt::set_ipv6_v6only(&socket, false)?;
-    }
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-/// An address as NSQ shows it: an IPv4 peer of a socket for both families is an IPv4 address.
-pub(crate) fn shown(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+    let listener = startup::listen::bind(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 /// Accepts connections for ever, and starts `serve` for each.

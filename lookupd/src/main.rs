@@ -114,7 +114,10 @@ async fn run(flags: Flags) -> io::Result<()> {
 
 async fn listen(address: &str) -> io::Result<TcpListener> {
     listen::bind(address).await.map_err(|error| {
-        let text = format!("listen ({address}) failed - listen tcp {address}: {error}");
+        let text = format!(
+            "listen ({address}) failed - listen tcp {address}: {}",
+            startup::listen::reason(&error)
+        );
         io::Error::new(error.kind(), text)
     })
 }

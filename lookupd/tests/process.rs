@@ -50,7 +50,8 @@ fn an_address_in_use_is_fatal() {
     let flag = format!("--tcp-address={}", lookupd.tcp);
     let (code, _, log) = run(&[&flag, "--http-address=127.0.0.1:0"]);
     let text = format!(
-        " FATAL: failed to instantiate nsqlookupd - listen ({0}) failed - listen tcp {0}: ",
+        " FATAL: failed to instantiate nsqlookupd - listen ({0}) failed - listen tcp {0}: \
+         bind: address already in use",
         lookupd.tcp
     );
     assert!(code == 1 && log.contains(&text), "{log}");

@@ -1,5 +1,6 @@
 //! How the broker starts, refuses to start, and ends: what operators and service managers see.
 
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::broker::Broker;
+use tests::client::Client;
 use tests::process::{Ended, Process, run};
 use tests::programs::{Maker, only_ours, ours, real, skipped, under_test, workspace};
 
@@ -133,7 +135,7 @@ fn a_missing_data_folder_is_named() {
 fn a_taken_port_is_named() {
     let broker = Broker::start();
     let data = folder();
-    let taken = |flag: &str, address: std::net::SocketAddr| {
+    let taken = |flag: &str, address: SocketAddr| {
         let mut command = Command::new(under_test().program("nsqd"));
         command.args(["--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0"]);
         command.arg("--data-path").arg(data.path()).arg(format!("{flag}={address}"));
@@ -197,6 +199,34 @@ fn the_log_has_nsqs_form_and_names_the_real_ports() {
     let expected = "[nsqd] 0000/00/00 00:00:00.000000 INFO: TCP: listening on 000.0.0.0:";
     assert!(shape.starts_with(expected), "{line}");
     assert!(line.ends_with(&broker.tcp.to_string()), "{line}");
+}
+
+#[test]
+fn every_address_of_the_machine_means_both_families() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        return skipped("this machine has no IPv6");
+    }
+    for every in ["0.0.0.0:0", ":0", "[::]:0"] {
+        let data = folder();
+        let mut command = Command::new(under_test().program("nsqd"));
+        command.arg(format!("--tcp-address={every}")).arg(format!("--http-address={every}"));
+        let mut process = Process::start(command.arg("--data-path").arg(data.path()));
+        let port = |line: String| -> u16 {
+            let port = line.strip_prefix("[::]:").and_then(|port| port.parse().ok());
+            port.unwrap_or_else(|| panic!("{every} listens on {line}"))
+        };
+        let tcp = port(process.logged(" INFO: TCP: listening on "));
+        let http = port(process.logged(" INFO: HTTP: listening on "));
+        let ipv4 = ("ipv4", IpAddr::from([127, 0, 0, 1]), "127.0.0.1:");
+        let ipv6 = ("ipv6", IpAddr::from(Ipv6Addr::LOCALHOST), "[::1]:");
+        for (channel, ip, shown) in [ipv4, ipv6] {
+            let _client = Client::subscribed(SocketAddr::new(ip, tcp), "t", channel);
+            let target = format!("/stats?format=json&topic=t&channel={channel}");
+            let stats = tests::http::get(SocketAddr::new(ip, http), &target).json();
+            let peer = &stats["topics"][0]["channels"][0]["clients"][0]["remote_address"];
+            assert!(peer.as_str().is_some_and(|peer| peer.starts_with(shown)), "{every}: {stats}");
+        }
+    }
 }
 
 #[test]

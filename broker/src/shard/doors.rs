@@ -14,6 +14,7 @@ use crate::routing::placement::{Following, ShardId, least_loaded};
 use crate::routing::request::{Door, Request};
 use protocol::conversation::Conversation;
 use protocol::identify::Settings;
+use startup::listen::{reason, shown};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -44,7 +45,7 @@ impl Doors {
     pub fn open(tcp: SocketAddr, http: Option<SocketAddr>) -> Result<Self, String> {
         let listen = |address: SocketAddr| {
             bind_patiently(address).map_err(|error| {
-                format!("listen ({address}) failed - listen tcp {address}: {}", explain(&error))
+                format!("listen ({address}) failed - listen tcp {address}: {}", reason(&error))
             })
         };
         Ok(Self { tcp: listen(tcp)?, http: http.map(listen).transpose()? })
@@ -65,23 +66,14 @@ impl Doors {
 #[expect(clippy::disallowed_methods, reason = "before any core serves")]
 fn bind_patiently(address: SocketAddr) -> io::Result<TcpListener> {
     for _ in 0..BIND_TRIES {
-        match TcpListener::bind(address) {
+        match startup::listen::bind(address) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 std::thread::sleep(BETWEEN_BIND_TRIES);
             }
             outcome => return outcome,
         }
     }
-    TcpListener::bind(address)
-}
-
-/// The words Go's standard library has for the errors a start meets most.
-fn explain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "bind: address already in use".to_string(),
-        io::ErrorKind::PermissionDenied => "bind: permission denied".to_string(),
-        _ => format!("bind: {error}"),
-    }
+    startup::listen::bind(address)
 }
 
 impl Shard {
@@ -117,7 +109,7 @@ impl Shard {
 
     /// Takes a new connection in on this core.
     pub(super) fn welcome(self: &Rc<Self>, stream: TcpStream, door: Door) {
-        let Ok(peer) = stream.peer_addr() else {
+        let Ok(peer) = stream.peer_addr().map(shown) else {
             // It left before it was accepted.
             self.state.borrow_mut().report_load();
             return;
