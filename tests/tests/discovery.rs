@@ -245,6 +245,72 @@ fn the_directory_closes_after_an_error() {
 }
 
 #[test]
+fn a_star_is_no_topic_to_delete_and_every_topic_in_nsq() {
+    let lookup = LookupServer::start();
+    for name in ["t", "u"] {
+        assert_eq!(lookup.post(&format!("/topic/create?topic={name}")).status, 200);
+    }
+    let answer = lookup.post("/topic/delete?topic=*");
+    assert_eq!((answer.status, answer.text().as_str()), (200, ""));
+    let left = match under_test() {
+        Maker::Ours => json!({"topics": ["t", "u"]}),
+        Maker::Real => json!({"topics": []}),
+    };
+    assert_eq!(lookup.get("/topics").json(), left);
+}
+
+#[test]
+fn an_introduction_beyond_a_mebibyte_is_refused_and_taken_in_nsq() {
+    let lookup = LookupServer::start();
+    let told = r#"{"broadcast_address":"b","http_port":4151,"tcp_port":4150,"version":"1.3.0"}"#;
+    let padded = |size: usize| identify(&format!("{told}{}", " ".repeat(size - told.len())));
+    let is_taken = |size: usize| {
+        let mut peer = Peer::connect(&lookup);
+        assert_eq!(peer.ask(b"  V1PING\n").as_deref(), Some("OK"));
+        let answer = peer.ask(&padded(size)).expect("an answer");
+        let is_taken = answer.starts_with('{');
+        assert!(is_taken || answer == "E_BAD_BODY IDENTIFY failed to read body size", "{answer}");
+        is_taken
+    };
+    assert!(is_taken(1 << 20));
+    assert_eq!(is_taken((1 << 20) + 1), under_test() == Maker::Real);
+}
+
+#[test]
+fn an_introduction_of_a_negative_size_is_refused_and_ends_nsqs_process() {
+    let mut lookup = LookupServer::start();
+    let mut peer = Peer::connect(&lookup);
+    let answer = peer.ask(b"  V1IDENTIFY\n\xff\xff\xff\xff");
+    match under_test() {
+        Maker::Ours => {
+            assert_eq!(answer.as_deref(), Some("E_BAD_BODY IDENTIFY failed to read body size"));
+            assert_eq!(peer.ask(b""), None);
+            assert_eq!(lookup.get("/ping").text(), "OK");
+        }
+        Maker::Real => assert_eq!(lookup.process.ended_within(SOON).code(), Some(2)),
+    }
+}
+
+#[test]
+fn an_ordinary_end_of_a_connection_is_no_error_line_and_one_in_nsq() {
+    let mut lookup = LookupServer::start();
+    // Whatever is logged of the first connection stands before the end of the second.
+    for _ in 0..2 {
+        let mut peer = Peer::connect(&lookup);
+        assert_eq!(peer.ask(b"  V1PING\n").as_deref(), Some("OK"));
+        let address = peer.0.local_addr().expect("it has an address");
+        drop(peer);
+        lookup.process.logged(&format!("[{address}] exiting ioloop"));
+    }
+    match under_test() {
+        Maker::Ours => {
+            assert!(!lookup.process.log().contains(" ERROR: "), "{}", lookup.process.log());
+        }
+        Maker::Real => assert!(lookup.process.logged(" ERROR: client(").ends_with(" - EOF")),
+    }
+}
+
+#[test]
 fn a_broker_registers_again_after_the_directory_was_gone() {
     let mut lookup = LookupServer::start();
     let broker = Broker::with(&[&lookup.flag()]);

@@ -4,7 +4,7 @@
 use tests::broker::Broker;
 use tests::client::{Client, Message, counted, sized};
 use tests::http::{self, Answer};
-use tests::programs::not_yet_in_ours;
+use tests::programs::{Maker, not_yet_in_ours, under_test};
 
 /// A request and what must come back: method, target, body, status, body of the answer.
 type Exchange<'a> = (&'a str, &'a str, &'a [u8], u16, &'a str);
@@ -56,6 +56,22 @@ fn answers_carry_nsqs_headers() {
     let missing = broker.get("/nothing");
     assert_eq!(missing.header("X-Nsq-Content-Type"), NSQ_CONTENT_TYPE);
     assert_eq!(missing.header("Content-Type"), Some("application/json; charset=utf-8"));
+}
+
+#[test]
+fn a_long_answer_says_its_length_and_comes_in_chunks_in_nsq() {
+    let broker = Broker::start();
+    for number in 0..10 {
+        broker.order(&format!("/topic/create?topic={number:050}"));
+    }
+    let answer = broker.get("/stats?format=json");
+    assert!(2_048 < answer.body.len(), "{}", answer.text());
+    let (length, encoding) = match under_test() {
+        Maker::Ours => (Some(answer.body.len().to_string()), None),
+        Maker::Real => (None, Some("chunked")),
+    };
+    assert_eq!(answer.header("Content-Length"), length.as_deref());
+    assert_eq!(answer.header("Transfer-Encoding"), encoding);
 }
 
 #[test]
@@ -149,6 +165,38 @@ fn publishing_binary_batches() {
         ],
     );
     assert_eq!(bodies(&broker, "t", 5), ["bare", "one", "word", "x\ny", "z"]);
+}
+
+#[test]
+fn a_binary_batch_in_chunks_is_bounded_and_is_not_in_nsq() {
+    let broker = Broker::with(&["--max-msg-size=40", "--max-body-size=50"]);
+    let send = |target: &str, body: &[u8]| {
+        let mut request = format!(
+            "POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             Transfer-Encoding: chunked\r\n\r\n"
+        )
+        .into_bytes();
+        for chunk in body.chunks(20) {
+            request.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+            request.extend_from_slice(chunk);
+            request.extend_from_slice(b"\r\n");
+        }
+        request.extend_from_slice(b"0\r\n\r\n");
+        let answer = http::answer(&http::exchange(broker.http, &request));
+        (answer.status, answer.text())
+    };
+    let ok = (200, "OK".to_owned());
+    let too_big = (413, r#"{"message":"BODY_TOO_BIG"}"#.to_owned());
+    let fits = counted(&["0123456789", "0123456789", "0123456789"]);
+    let beyond = counted(&["0123456789", "0123456789", "0123456789", "0"]);
+    assert_eq!((fits.len(), beyond.len()), (46, 51));
+    assert_eq!(send("/mpub?topic=t&binary=true", &fits), ok);
+    assert_eq!(send("/mpub?topic=t", &[b'\n'; 51]), too_big, "lines are bounded by both");
+    let expected = match under_test() {
+        Maker::Ours => too_big,
+        Maker::Real => ok,
+    };
+    assert_eq!(send("/mpub?topic=t&binary=true", &beyond), expected);
 }
 
 #[test]
@@ -409,6 +457,25 @@ fn stats_have_nsqs_keys_in_nsqs_order() {
     let producer = &stats["producers"][0];
     assert_eq!(producer["client_id"], "prod");
     assert_eq!(producer["pub_counts"].to_string(), r#"[{"topic":"top","count":10}]"#);
+}
+
+#[test]
+fn stats_show_all_topics_that_a_producer_publishes_to_and_one_of_them_in_nsq() {
+    let broker = Broker::start();
+    let mut producer = broker.client();
+    producer.publish("a", b"1");
+    producer.publish_many("b", &["1", "2"]);
+    let counts = |target: &str| {
+        let stats = broker.get(target).json();
+        stats["producers"][0]["pub_counts"].to_string()
+    };
+    let (a, b) = (r#"{"topic":"a","count":1}"#, r#"{"topic":"b","count":2}"#);
+    assert_eq!(counts("/stats?format=json&topic=b"), format!("[{b}]"));
+    let all = counts("/stats?format=json");
+    match under_test() {
+        Maker::Ours => assert_eq!(all, format!("[{a},{b}]")),
+        Maker::Real => assert!([format!("[{a}]"), format!("[{b}]")].contains(&all), "{all}"),
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tests::broker::Broker;
 use tests::client::{Client, Frame, MAGIC, many, sized, with_body};
-use tests::programs::not_yet_in_ours;
+use tests::programs::{Maker, not_yet_in_ours, under_test};
 
 /// One conversation. `sent` goes out in one piece after the magic; then come `answers`, then `error`.
 struct Case {
@@ -143,6 +143,20 @@ fn identify_refuses_bodies_and_values_out_of_range() {
         ],
         true,
     );
+}
+
+#[test]
+fn a_second_identify_replaces_the_first_and_adds_to_it_in_nsq() {
+    let broker = Broker::start();
+    let mut client = broker.client();
+    let first = client.identify(r#"{"feature_negotiation":true,"msg_timeout":2000}"#);
+    assert!(first.contains(r#""msg_timeout":2000,"#), "{first}");
+    let second = client.identify(r#"{"feature_negotiation":true}"#);
+    let timeout = match under_test() {
+        Maker::Ours => r#""msg_timeout":60000,"#,
+        Maker::Real => r#""msg_timeout":2000,"#,
+    };
+    assert!(second.contains(timeout), "{second}");
 }
 
 #[test]
