@@ -1,14 +1,14 @@
 //! What must be so before a core can start: each failure is one sentence that says what to do.
 
 use crate::descriptor;
-use glommio::{LocalExecutorBuilder, Placement};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Resource, getrlimit};
+use rustix::thread::{CapabilitySet, capabilities};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// What one shard's ring may lock, as glommio demands it.
+/// What one shard's ring locks; glommio demands that the limit is no lower, whoever starts it.
 const LOCKED_BYTES_PER_SHARD: u64 = 512 << 10;
 
 /// Takes the data path for this process; the lock is held as long as the result lives.
@@ -47,17 +47,22 @@ fn describe(error: &std::io::Error) -> String {
     }
 }
 
+/// Whether the kernel does not hold this process to its limit of locked memory (`CAP_IPC_LOCK`).
+fn may_lock_any() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK))
+}
+
 /// Tries whether a shard can start: whether `io_uring` is there and allowed, and the limit of locked
 /// memory is high enough.
 ///
 /// # Errors
 /// A sentence that names the obstacle and how to remove it.
 pub fn check_ring(shards: u16) -> Result<(), String> {
-    let needed = LOCKED_BYTES_PER_SHARD * u64::from(shards);
+    let needed = LOCKED_BYTES_PER_SHARD * if may_lock_any() { 1 } else { u64::from(shards) };
     let limit = getrlimit(Resource::Memlock).current;
     if let Some(limit) = limit.filter(|&limit| limit < needed) {
         return Err(format!(
-            "the limit of locked memory (RLIMIT_MEMLOCK) is {} KiB and io_uring needs {} KiB for {shards} shards: \
+            "the limit of locked memory (RLIMIT_MEMLOCK) is {} KiB and io_uring needs {} KiB for {shards} shard(s): \
              raise it with `ulimit -l {}`, with `LimitMEMLOCK=infinity` in a systemd unit, or \
              with `--ulimit memlock=-1` for a container",
             limit >> 10,
@@ -65,18 +70,14 @@ pub fn check_ring(shards: u16) -> Result<(), String> {
             needed >> 10,
         ));
     }
-    let say = |error: &dyn std::fmt::Display| {
+    // Only the smallest ring: what a larger one locks is given back some milliseconds after it is
+    // closed, and would be missing when the shards start.
+    descriptor::try_ring().map_err(|error| {
         format!(
             "io_uring cannot be used - {error}: it may be switched off \
              (`sysctl kernel.io_uring_disabled` must be 0), forbidden by a container's seccomp \
              profile (allow io_uring_setup, io_uring_enter and io_uring_register), or missing \
              (the kernel must be 5.8 or newer)"
         )
-    };
-    descriptor::try_ring().map_err(|error| say(&error))?;
-    LocalExecutorBuilder::new(Placement::Unbound)
-        .io_memory(64 << 10)
-        .make()
-        .map(drop)
-        .map_err(|error| say(&error))
+    })
 }

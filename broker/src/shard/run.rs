@@ -13,12 +13,14 @@ use crate::routing::request::{Door, Request};
 use crate::topic::catalogue::Catalogue;
 use futures_lite::FutureExt;
 use glommio::channels::channel_mesh::{FullMesh, MeshBuilder, Receivers, Senders};
-use glommio::{CpuSet, LocalExecutorPoolBuilder, PoolPlacement};
+use glommio::{CpuSet, LocalExecutorPoolBuilder, PoolPlacement, PoolThreadHandles};
 use std::future::poll_fn;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// What all cores are started with.
@@ -51,20 +53,44 @@ pub fn run(start: Start, processors: CpuSet, clock: Clock) -> Result<(), String>
         // More shards than processors only makes sense to try things out; they share.
         PoolPlacement::Unbound(shards)
     };
-    LocalExecutorPoolBuilder::new(placement)
+    let started = Arc::new(AtomicUsize::new(0));
+    let count = started.clone();
+    let threads = LocalExecutorPoolBuilder::new(placement)
         .name("shard")
         .spin_before_park(spin)
         // Only for O_DIRECT files, of which there are none.
         .io_memory(64 << 10)
-        .on_all_shards(move || one_core(config, catalogue, first, mesh, clock))
-        .map_err(|error| format!("failed to start the shards - {error}"))?
-        .join_all()
-        .into_iter()
-        .try_for_each(|result| match result {
-            Ok(outcome) => outcome,
-            Err(error) => Err(format!("a shard stopped - {error}")),
-        })
+        .on_all_shards(move || one_core(config, catalogue, first, mesh, clock, count))
+        .map_err(|error| format!("failed to start the shards - {error}"))?;
+    wait_for_start(&threads, &started, shards)?;
+    threads.join_all().into_iter().try_for_each(|result| match result {
+        Ok(outcome) => outcome,
+        Err(error) => Err(format!("a shard stopped - {error}")),
+    })
 }
+
+/// Waits until all shards have found each other. A shard that cannot start would leave the others
+/// waiting for it for ever, deaf to signals.
+#[expect(clippy::disallowed_methods, reason = "the main thread has nothing else to do")]
+fn wait_for_start(
+    threads: &PoolThreadHandles<Result<(), String>>,
+    started: &AtomicUsize,
+    shards: usize,
+) -> Result<(), String> {
+    while started.load(Ordering::Relaxed) < shards {
+        if threads.handles().iter().any(JoinHandle::is_finished) {
+            return Err("a shard could not start: most often the limit of locked memory \
+                        (RLIMIT_MEMLOCK) is too low, or a broker that ended just now still holds \
+                        its share; raise it with `ulimit -l`, with `LimitMEMLOCK=infinity` in a \
+                        systemd unit, or with `--ulimit memlock=-1` for a container"
+                .to_string());
+        }
+        std::thread::sleep(BETWEEN_START_LOOKS);
+    }
+    Ok(())
+}
+
+const BETWEEN_START_LOOKS: Duration = Duration::from_millis(5);
 
 /// Requests that travel together.
 type Batch = Vec<Request>;
@@ -80,9 +106,11 @@ async fn one_core(
     first: Arc<FirstCore>,
     mesh: FullMesh<Batch>,
     clock: Clock,
+    started: Arc<AtomicUsize>,
 ) -> Result<(), String> {
     let (senders, receivers) =
         mesh.join().await.map_err(|error| format!("failed to join the other shards - {error}"))?;
+    started.fetch_add(1, Ordering::Relaxed);
     let here = ShardId(u16::try_from(senders.peer_id()).expect("fewer than 65,536 shards"));
     let placement = Placement::over(config.shards);
     let config = Rc::new(config);
