@@ -72,6 +72,8 @@ pub(crate) struct Broker {
 #[derive(Debug, Default)]
 pub(crate) struct Discovery {
     pub(crate) brokers: BTreeSet<Broker>,
+    /// Whether the topic has a channel at any broker, as far as those know that answered.
+    pub(crate) has_channels: bool,
     pub(crate) failures: Vec<Failure>,
 }
 
@@ -172,8 +174,9 @@ impl Http {
         for (address, answer) in self.get_all::<Lookup>(&addresses, &path).await {
             match answer {
                 Ok(answer) => {
-                    let producers = answer.map(|lookup| lookup.producers).unwrap_or_default();
-                    discovery.brokers.extend(producers.iter().map(|producer| Broker {
+                    let lookup = answer.unwrap_or_default();
+                    discovery.has_channels |= !lookup.channels.is_empty();
+                    discovery.brokers.extend(lookup.producers.iter().map(|producer| Broker {
                         http: Address::of(&producer.broadcast_address, producer.http_port),
                         tcp: Address::of(&producer.broadcast_address, producer.tcp_port),
                     }));

@@ -39,7 +39,7 @@ pub(crate) struct Flags {
     /// topic to print (may be given multiple times)
     #[arg(long, value_parser = command_line::topic)]
     topic: Vec<TopicName>,
-    /// channel to subscribe to; without it an ephemeral one of our own, so that nobody else misses a message
+    /// channel to subscribe to; without it an ephemeral one of our own, so that other channels miss no message: of a topic that has no other, it takes what waits, and nobody gets that again
     #[arg(long, value_parser = command_line::channel)]
     channel: Option<ChannelName>,
     /// number of messages to print, of all topics together, before it ends (0 = do not end)
@@ -217,6 +217,17 @@ impl Tail {
             )));
         }
         failures.for_each(|text| note(&text));
+        let is_new = !self.wanted.iter().any(|(wanted, _)| *wanted == topic);
+        if is_new
+            && self.flags.channel.is_none()
+            && !discovery.brokers.is_empty()
+            && !discovery.has_channels
+        {
+            note(&format!(
+                "the topic {topic} has no channel yet: ours takes what waits in it, and what is \
+                 printed is gone"
+            ));
+        }
         for broker in discovery.brokers {
             self.want(topic, broker.tcp);
         }

@@ -89,6 +89,37 @@ fn tail_shows_what_comes_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn tail_says_when_its_channel_will_be_the_only_one_of_the_topic() {
+    let lookup = LookupServer::start();
+    let broker = Broker::with(&[&lookup.flag()]);
+    let way = format!("--lookupd-http-address={}", lookup.http);
+    broker.client().publish("alone", b"m");
+    broker.order("/topic/create?topic=shared");
+    broker.order("/channel/create?topic=shared&channel=c");
+    eventually(SOON, "both topics are registered", || {
+        let has = |topic: &str, part: &str| {
+            let answer = lookup.get(&format!("/lookup?topic={topic}"));
+            answer.status == 200 && answer.text().contains(part)
+        };
+        (has("alone", "tcp_port") && has("shared", r#""channels":["c"]"#)).then_some(())
+    });
+    let warning = "the topic alone has no channel yet: ours takes what waits in it";
+    let log_of = |flags: &[&str]| {
+        let mut command = Command::new(ours("admin-cli"));
+        let mut tail = Process::start(command.arg("tail").arg(&way).args(flags));
+        tail.logged("admin-cli: subscribed to ");
+        assert!(tail.terminate().success(), "{}", tail.log());
+        tail.log()
+    };
+    let log = log_of(&["--topic=shared"]);
+    assert!(!log.contains("has no channel"), "{log}");
+    let log = log_of(&["--topic=alone"]);
+    assert_eq!(log.matches(warning).count(), 1, "{log}");
+    let log = log_of(&["--topic=alone", "--channel=chosen"]);
+    assert!(!log.contains("has no channel"), "{log}");
+}
+
+#[test]
 fn stat_shows_a_row_for_the_topic_and_one_for_each_channel() {
     let broker = Broker::start();
     broker.client().publish_many("t", &["a", "b", "c"]);
