@@ -1,14 +1,16 @@
 //! Brokers and `nsqlookupd`: what is registered, what is found, and that either may be the real one.
 
-use std::net::TcpStream;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::broker::Broker;
 use tests::http::Answer;
 use tests::lookup_server::LookupServer;
 use tests::patience::{SOON, eventually};
-use tests::programs::{Maker, not_yet_in_ours, real, under_test};
+use tests::programs::{Maker, not_yet_in_ours, only_ours, real, under_test};
 
 /// A broker looks after a lost directory every 15 seconds.
 const RECONNECTED: Duration = Duration::from_secs(40);
@@ -190,7 +192,6 @@ impl Peer {
 
     /// Sends a command and returns the answer, or `None` when the stream has ended.
     fn ask(&mut self, command: &[u8]) -> Option<String> {
-        use std::io::{Read as _, Write as _};
         self.0.write_all(command).expect("the directory reads");
         let mut size = [0; 4];
         self.0.read_exact(&mut size).ok()?;
@@ -308,6 +309,39 @@ fn an_ordinary_end_of_a_connection_is_no_error_line_and_one_in_nsq() {
         }
         Maker::Real => assert!(lookup.process.logged(" ERROR: client(").ends_with(" - EOF")),
     }
+}
+
+#[test]
+fn ours_says_no_error_when_a_directory_leaves_in_order() {
+    if !only_ours("the real nsqd notices that a directory has left when it next speaks to it") {
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it has an address");
+    let mut broker = Broker::with(&[&format!("--lookupd-tcp-address={address}")]);
+    // The second time, it stops together with the broker, as Ctrl-C stops all that runs at once.
+    for (name, stops_too) in [("first", false), ("second", true)] {
+        let (mut stream, _) = listener.accept().expect("the broker comes");
+        let mut head = [0; 4 + "IDENTIFY\n".len() + 4];
+        stream.read_exact(&mut head).expect("the broker introduces itself");
+        let size = u32::from_be_bytes(*head.last_chunk().expect("it ends in a size"));
+        let mut told = vec![0; usize::try_from(size).expect("a size fits")];
+        stream.read_exact(&mut told).expect("a body is whole");
+        let answer = json!({"broadcast_address": name, "http_port": 1, "tcp_port": 2});
+        let answer = tests::client::sized(answer.to_string().as_bytes());
+        stream.write_all(&answer).expect("the broker reads");
+        broker.process.logged(&format!("BroadcastAddress:{name}}}"));
+        if stops_too {
+            broker.process.signal(Signal::INT);
+        }
+        drop(stream);
+        if !stops_too {
+            broker.process.logged(&format!("INFO: LOOKUPD({address}): it has closed"));
+        }
+    }
+    assert_eq!(broker.process.ended_within(SOON).code(), Some(0));
+    let log = broker.process.log();
+    assert!(!log.contains(" ERROR: "), "{log}");
 }
 
 #[test]

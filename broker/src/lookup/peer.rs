@@ -42,8 +42,15 @@ pub(super) async fn tell(shard: Rc<Shard>, key: PeerKey, address: String, change
             changed: &changed,
             pauses: &mut pauses,
         };
-        let Err(failure) = conversation.hold().await else { break };
-        tracing::error!("LOOKUPD({address}): {} - {}", failure.doing, failure.error);
+        match conversation.hold().await {
+            Ok(End::Unwanted) => break,
+            // Whoever stops a whole cluster at once stops this too: no line about the order of it.
+            _ if !is_wanted(&shard, key) => break,
+            Ok(End::Left) => tracing::info!("LOOKUPD({address}): it has closed the connection"),
+            Err(failure) => {
+                tracing::error!("LOOKUPD({address}): {} - {}", failure.doing, failure.error);
+            }
+        }
         if let Some(peer) = shard.state.borrow_mut().lookup.by_key.get_mut(key) {
             peer.registration.stop();
             peer.identity = None;
@@ -104,19 +111,29 @@ struct Conversation<'a> {
     pauses: &'a mut Pauses,
 }
 
+/// Why a conversation ends where nothing went wrong.
+enum End {
+    /// The peer is not wanted any more.
+    Unwanted,
+    /// The other side has closed while it owed nothing: it was stopped.
+    Left,
+}
+
 /// Why a conversation has something to do.
 enum Woken {
     /// There may be something to tell, or the peer is not wanted any more.
     Changed,
     /// It is time for a PING.
     Due,
-    /// The other side has closed, or speaks without being asked.
-    Closed(io::Error),
+    /// The other side has closed.
+    Left,
+    /// The connection broke, or the other side speaks without being asked.
+    Broken(io::Error),
 }
 
 impl Conversation<'_> {
-    /// Connects and tells. `Ok` when the peer is not wanted any more.
-    async fn hold(&mut self) -> Result<(), Failure> {
+    /// Connects and tells.
+    async fn hold(&mut self) -> Result<End, Failure> {
         tracing::info!("LOOKUP connecting to {}", self.address);
         let mut stream = connect(self.address).await.map_err(at("connecting"))?;
         self.introduce(&mut stream).await?;
@@ -129,13 +146,14 @@ impl Conversation<'_> {
                 next_ping = self.now().plus(PING_INTERVAL);
             }
             if !is_wanted(self.shard, self.key) {
-                return Ok(());
+                return Ok(End::Unwanted);
             }
             let commands = self.take().ok_or_else(|| at("REGISTER")(too_far_behind()))?;
             if commands.is_empty() {
                 match self.wait(&mut stream, next_ping).await {
                     Woken::Changed | Woken::Due => {}
-                    Woken::Closed(error) => return Err(at("waiting")(error)),
+                    Woken::Left => return Ok(End::Left),
+                    Woken::Broken(error) => return Err(at("waiting")(error)),
                 }
             } else {
                 for command in &commands {
@@ -193,11 +211,11 @@ impl Conversation<'_> {
         };
         let closed = async {
             let mut byte = [0];
-            Woken::Closed(match stream.read(&mut byte).await {
-                Ok(0) => io::Error::from(io::ErrorKind::UnexpectedEof),
-                Ok(_) => unexpected(&byte),
-                Err(error) => error,
-            })
+            match stream.read(&mut byte).await {
+                Ok(0) => Woken::Left,
+                Ok(_) => Woken::Broken(unexpected(&byte)),
+                Err(error) => Woken::Broken(error),
+            }
         };
         changed.or(closed).or(due).await
     }
