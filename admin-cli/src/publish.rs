@@ -4,7 +4,7 @@
 //! [`crate::producer`].
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use clap::Parser;
@@ -17,7 +17,7 @@ use crate::address::Address;
 use crate::command_line;
 use crate::connection::Lost;
 use crate::producer::Producer;
-use crate::terminal::{Ending, Interrupt, Output};
+use crate::terminal::{Ending, Interrupt, Output, note};
 
 /// The longest line that is read. Brokers take far less by default, and say so themselves.
 const LINE_BYTES_MAX: usize = 64 << 20;
@@ -92,6 +92,9 @@ impl Publisher {
     async fn publish_files(&mut self, files: &[OsString]) -> Result<(), Ending> {
         for file in files {
             let end = if file == "-" {
+                if io::stdin().is_terminal() {
+                    note("every line typed is a message; Ctrl-D ends");
+                }
                 self.publish_lines(stdin(), "standard input").await?
             } else {
                 let name = file.to_string_lossy();

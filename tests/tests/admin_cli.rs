@@ -8,7 +8,7 @@ use tests::client::Message;
 use tests::lookup_server::LookupServer;
 use tests::patience::{SOON, eventually};
 use tests::process::{Ended, Process, run};
-use tests::programs::ours;
+use tests::programs::{ours, skipped};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -28,6 +28,28 @@ fn pub_publishes_the_lines_of_its_input() {
     texts.sort();
     assert_eq!(texts, ["one", "three without an end", "two"]);
     client.silence(Duration::from_millis(300));
+}
+
+#[test]
+fn pub_says_at_a_terminal_that_it_reads_lines_until_ctrl_d() {
+    let broker = Broker::start();
+    let address = format!("--nsqd-tcp-address={}", broker.tcp);
+    let words = "every line typed is a message; Ctrl-D ends";
+    let from_a_pipe = admin_cli(&["pub", "--topic=t", &address], b"one\n");
+    assert!(!from_a_pipe.log.contains(words), "{}", from_a_pipe.log);
+    if Command::new("script").arg("--version").output().is_err() {
+        return skipped("script is not installed: there is no terminal to type at");
+    }
+    let program = ours("admin-cli");
+    let line = format!("{} pub --topic=t {address}", program.display());
+    // The terminal that `script` makes for it hands on what is typed, and Ctrl-D at the end.
+    let mut command = Command::new("script");
+    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    let typed = run(&mut command, b"two\nthree\n\x04", LIMIT);
+    let shown = typed.output.join("\n");
+    assert_eq!(typed.status.code(), Some(0), "{shown}");
+    assert!(shown.contains(words), "{shown}");
+    assert!(shown.contains("published 2 messages to t"), "{shown}");
 }
 
 #[test]
