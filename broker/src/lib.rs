@@ -1,6 +1,12 @@
 //! The broker: nsqd's place, on a core per shard.
 //!
-//! From the top; a module may name only what stands below it.
+//! From the top; a module names what stands below it or on its own line. The exceptions are few:
+//!
+//! - `http`, `lookup`, `command`, `stats` and `connection::reader` work on what a core owns, which
+//!   is [`shard`]'s.
+//! - `connection::reader` has commands executed, which are `command`'s.
+//! - [`routing::request`] names what travels of a connection: the connection itself when it moves,
+//!   and whose answer waits.
 //!
 //! ```text
 //! main, flags, preflight    the command line, and what must be so before a core starts

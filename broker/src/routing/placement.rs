@@ -1,7 +1,8 @@
 //! Which core owns a topic, and when a connection should live there.
 //!
-//! The only place, with the rest of `routing`, that compares cores. Pure: the same name and number
-//! of shards give the same owner on every core, so nobody has to be asked.
+//! Chooses; `command` and `shard` compare what it chose with the core that they run on. That the
+//! first core accepts connections and keeps the list of topics is `shard`'s own rule. Pure: the same
+//! name and number of shards give the same owner on every core, so nobody has to be asked.
 
 use protocol::name::TopicName;
 
