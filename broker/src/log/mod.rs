@@ -575,7 +575,9 @@ impl Log {
         missing: Range<Sequence>,
         report: &mut LoadReport,
     ) {
-        let known_end = self.gaps.end_at(missing.start).unwrap_or(missing.start);
+        // Gaps below the start are forgotten; nobody asks for those messages.
+        let from = missing.start.max(self.start);
+        let known_end = self.gaps.end_at(from).unwrap_or(from);
         let is_news = known_end < missing.end;
         if is_news {
             self.gaps.add(missing.clone());

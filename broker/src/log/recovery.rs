@@ -20,6 +20,7 @@ use super::reading::{Damage, ReadPlan};
 use super::scan::{Scanner, Step};
 use super::segment::{BLOCKS_START, HeaderError, SegmentHeader, SegmentName};
 use crate::message::{Sequence, Timestamp};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -131,6 +132,18 @@ pub struct Recovery {
     recovered: Recovered,
 }
 
+/// The topic that most of the files belong to, by bytes if as many belong to another: one file that
+/// came from elsewhere must not put a whole log aside.
+fn base_of_most(files: &[SegmentFile]) -> Option<u64> {
+    let mut sizes = BTreeMap::<u64, (usize, u64)>::new();
+    for file in files {
+        let (count, bytes) = sizes.entry(file.base).or_default();
+        *count += 1;
+        *bytes = bytes.saturating_add(file.bytes);
+    }
+    sizes.into_iter().max_by_key(|&(_, size)| size).map(|(base, _)| base)
+}
+
 #[derive(Debug)]
 struct Scan {
     segment: RecoveredSegment,
@@ -150,7 +163,7 @@ impl Recovery {
         scan_from: Sequence,
     ) -> (Self, Vec<(SegmentName, SetAside)>) {
         files.sort_unstable_by_key(|file| file.name);
-        let base = files.last().map(|file| file.base);
+        let base = base_of_most(&files);
         let (ours, others): (Vec<_>, Vec<_>) =
             files.into_iter().partition(|file| Some(file.base) == base);
         let others = others.iter().map(|file| (file.name, SetAside::OtherTopic)).collect();
