@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tests::broker::Broker;
 use tests::client::{Client, Frame, MAGIC, many, sized, with_body};
-use tests::programs::{Maker, not_yet_in_ours, under_test};
+use tests::programs::{Maker, not_yet_in_ours, only_ours, under_test};
 
 /// One conversation. `sent` goes out in one piece after the magic; then come `answers`, then `error`.
 struct Case {
@@ -458,5 +458,7 @@ fn a_client_that_reads_late_gets_all_it_is_owed_and_the_error_last() {
         }
     };
     assert_eq!(error, "E_INVALID invalid command NONSENSE");
-    client.closed();
+    if only_ours("the real nsqd may send another message behind the error") {
+        client.closed();
+    }
 }
