@@ -28,6 +28,8 @@ pub struct Delivery {
     pub sent: Tick,
     /// When it goes to somebody else.
     pub deadline: Tick,
+    /// It did not come in order: what happens to it is told of by itself ([`super::changes`]).
+    pub is_noted: bool,
 }
 
 /// The table of deliveries of one channel.
@@ -172,6 +174,17 @@ impl InFlight {
         stragglers.chain(window)
     }
 
+    /// What is in flight from `start` on, in order of sequence.
+    pub fn iter_from(&self, start: Sequence) -> impl Iterator<Item = (Sequence, &Delivery)> {
+        let stragglers = self.stragglers.range(start..);
+        let stragglers = stragglers.map(|(&sequence, delivery)| (sequence, delivery));
+        let first = self.slot(start).unwrap_or(0).min(self.window.len());
+        let window = self.window.range(first..).enumerate();
+        let window = window
+            .filter_map(move |(i, slot)| Some((self.base + (first + i) as u64, slot.as_ref()?)));
+        stragglers.chain(window)
+    }
+
     fn slot(&self, sequence: Sequence) -> Option<usize> {
         if sequence < self.base { None } else { usize::try_from(sequence - self.base).ok() }
     }
@@ -215,6 +228,7 @@ mod tests {
             attempts: 1,
             sent: Tick(0),
             deadline: Tick(deadline),
+            is_noted: false,
         }
     }
 
@@ -287,6 +301,8 @@ mod tests {
                 prop_assert_eq!(in_flight.lowest(), model.keys().next().copied());
                 let all: Vec<_> = in_flight.iter().map(|(s, d)| (s, *d)).collect();
                 let expected: Vec<_> = model.iter().map(|(&s, &d)| (s, d)).collect();
+                let later: Vec<_> = in_flight.iter_from(sequence).map(|(s, d)| (s, *d)).collect();
+                prop_assert_eq!(&later, &all[all.partition_point(|(s, _)| *s < sequence)..]);
                 prop_assert_eq!(all, expected);
                 let earliest = model.values().map(|delivery| delivery.deadline).min();
                 prop_assert_eq!(in_flight.wake_at().is_some(), earliest.is_some());

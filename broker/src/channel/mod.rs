@@ -17,6 +17,7 @@
 //! Messages are delivered in order the first time; those that come back join a queue of their own,
 //! and the two take turns, so that neither a backlog nor a poisonous message starves the other.
 
+pub mod changes;
 pub mod deferred;
 pub mod in_flight;
 pub mod skips;
@@ -28,10 +29,11 @@ pub use subscribers::{Returned, Subscriber, Terms};
 
 use crate::clock::{Now, Tick};
 use crate::keys::{ConnectionKey, SubscriberKey};
-use crate::log::checkpoint::{ChannelCheckpoint, Outstanding};
+use crate::log::checkpoint::{ChannelCheckpoint, ChannelRecord, Event, Outstanding};
 use crate::log::{Cursor, Found, Log, ReadPlan, Reading, RunLimit};
-use crate::message::Sequence;
+use crate::message::{Sequence, Timestamp};
 use bytes::Bytes;
+use changes::Changes;
 use deferred::{Deferral, Deferred};
 use in_flight::InFlight;
 use protocol::name::ChannelName;
@@ -116,7 +118,7 @@ pub struct Channel {
     /// More may not wait: what comes on top is dropped (ephemeral channels, NSQ behaviour).
     depth_max: Option<u64>,
     random: u64,
-    changed: bool,
+    changes: Changes,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -144,7 +146,7 @@ impl Channel {
             requeued_first: false,
             depth_max: name.is_ephemeral().then_some(ephemeral_depth_max),
             random: 0x9e37_79b9_7f4a_7c15,
-            changed: true,
+            changes: Changes::default(),
         }
     }
 
@@ -161,7 +163,7 @@ impl Channel {
     /// Holds deliveries back, or lets them go.
     pub fn set_paused(&mut self, paused: bool) {
         self.paused = paused;
-        self.changed = true;
+        self.changes.touch();
     }
 
     /// Messages waiting to be delivered: not those in flight or deferred (NSQ behaviour).
@@ -212,25 +214,36 @@ impl Channel {
         &mut self,
         range: Range<Sequence>,
         missing: &[Range<Sequence>],
-        deferred: &[(Sequence, Tick)],
+        deferred: &[(Sequence, Timestamp)],
+        now: Now,
     ) {
         debug_assert_eq!(range.start, self.end, "messages come in order, none is left out");
         let depth_before = self.depth();
         self.end = range.end;
         for missing in missing {
             self.skips.push(missing.clone());
+            self.changes.note(Event::Skipped(missing.clone()));
         }
         self.counts.messages += (range.end - range.start) - messages_in(missing);
         for &(sequence, due) in deferred {
             self.skips.push(sequence..sequence.next());
-            self.deferred.insert(Deferral { due, sequence, attempts: 0 });
+            self.defer(sequence, 0, due, now);
         }
         let waiting = self.depth() - depth_before;
         let room = self.depth_max.map_or(waiting, |max| max.saturating_sub(depth_before));
         if room < waiting {
-            self.skips.push(self.skips.behind(range.start, room)..range.end);
+            let dropped = self.skips.behind(range.start, room)..range.end;
+            self.skips.push(dropped.clone());
+            self.changes.note(Event::Skipped(dropped));
         }
-        self.changed = true;
+        self.changes.touch();
+    }
+
+    /// Has a message wait until `due`.
+    fn defer(&mut self, sequence: Sequence, attempts: u16, due: Timestamp, now: Now) {
+        self.deferred.insert(Deferral { due: now.tick_of(due), sequence, attempts });
+        let due = Some(due);
+        self.changes.note(Event::Waits(sequence, Outstanding { attempts, due }));
     }
 
     /// Steps over the messages of `range`, which follows what it has: the topic was emptied before
@@ -238,8 +251,8 @@ impl Channel {
     pub fn drop_unaccepted(&mut self, range: Range<Sequence>) {
         debug_assert_eq!(range.start, self.end, "messages come in order, none is left out");
         self.end = range.end;
-        self.skips.push(range);
-        self.changed = true;
+        self.skips.push(range.clone());
+        self.changes.note(Event::Skipped(range));
     }
 
     /// Bounds what may wait, whatever its name: an ephemeral topic has no disk behind it.
@@ -255,7 +268,7 @@ impl Channel {
         self.deferred.clear();
         self.in_flight.clear();
         self.subscribers.forget_in_flight();
-        self.changed = true;
+        self.changes.tell_all();
     }
 
     /// The lowest of the messages it may read in order, get back from a client, or deliver next of
@@ -311,10 +324,14 @@ impl Channel {
     /// # Errors
     /// [`NotYours`] when the message is not in flight to this client.
     pub fn finish(&mut self, key: SubscriberKey, sequence: Sequence) -> Result<(), NotYours> {
-        self.held_by(key, sequence)?;
+        let is_noted = self.held_by(key, sequence)?.is_noted;
         self.in_flight.remove(sequence);
         self.subscribers.returned(key, Returned::Finished);
-        self.changed = true;
+        if is_noted || self.changes.knows(sequence) {
+            self.changes.note(Event::Finished(sequence));
+        } else {
+            self.changes.touch();
+        }
         Ok(())
     }
 
@@ -327,19 +344,32 @@ impl Channel {
         key: SubscriberKey,
         sequence: Sequence,
         delay: Duration,
-        now: Tick,
+        now: Now,
     ) -> Result<(), NotYours> {
-        let attempts = self.held_by(key, sequence)?.attempts;
+        let delivery = *self.held_by(key, sequence)?;
         self.in_flight.remove(sequence);
         self.subscribers.returned(key, Returned::Requeued);
         self.counts.requeued += 1;
-        self.changed = true;
         if delay.is_zero() {
-            self.requeued.push_back(Requeued { sequence, attempts });
+            self.queue_again(sequence, delivery);
         } else {
-            self.deferred.insert(Deferral { due: now.plus(delay), sequence, attempts });
+            let due = now.wall_of(now.tick.plus(delay));
+            self.defer(sequence, delivery.attempts, due, now);
         }
         Ok(())
+    }
+
+    /// Has a message that comes back from a client wait for its next delivery.
+    fn queue_again(&mut self, sequence: Sequence, delivery: Delivery) {
+        let Delivery { attempts, is_noted, .. } = delivery;
+        self.requeued.push_back(Requeued { sequence, attempts });
+        // To a record it is the same whether a client holds a message or nobody does.
+        if is_noted || self.changes.knows(sequence) {
+            self.changes.touch();
+        } else {
+            let due = None;
+            self.changes.note(Event::Waits(sequence, Outstanding { attempts, due }));
+        }
     }
 
     /// TOUCH: the client may keep the message for another of its timeouts from now, but never
@@ -387,14 +417,13 @@ impl Channel {
         };
         for &(sequence, delivery) in &expired {
             self.subscribers.returned(delivery.subscriber, Returned::TimedOut);
-            self.requeued.push_back(Requeued { sequence, attempts: delivery.attempts });
+            self.queue_again(sequence, delivery);
         }
         self.counts.timed_out += expired.len() as u64;
         while let Some(Deferral { sequence, attempts, .. }) = self.deferred.take_due(now) {
+            // A record's reader sees for itself that the time has come.
             self.requeued.push_back(Requeued { sequence, attempts });
-            self.changed = true;
         }
-        self.changed |= !expired.is_empty();
         expired.len()
     }
 
@@ -454,7 +483,7 @@ impl Channel {
         let before = self.cursor;
         match log.read(&mut self.cursor, limit) {
             Reading::Run(run) => {
-                self.changed = true;
+                self.changes.touch();
                 if sampled && self.is_discarded(terms) {
                     return None;
                 }
@@ -470,6 +499,7 @@ impl Channel {
                     attempts: 1,
                     sent: now,
                     deadline: now.plus(terms.message_timeout),
+                    is_noted: false,
                 };
                 for offset in 0..u64::from(run.count) {
                     self.in_flight.insert(run.first + offset, delivery);
@@ -484,7 +514,7 @@ impl Channel {
                 if self.end < self.cursor.next() {
                     self.cursor = Cursor::at(self.end);
                 }
-                self.changed = true;
+                self.changes.touch();
                 None
             }
             Reading::NotInMemory(plan) => Some(plan),
@@ -508,14 +538,14 @@ impl Channel {
             // Damaged on disk; the log has counted and reported it.
             Found::Gone => {
                 self.requeued.pop_front();
-                self.changed = true;
+                self.changes.note(Event::Finished(sequence));
                 return None;
             }
         };
         let terms = self.subscribers.get(key).expect("it was chosen just now").terms;
         if is_sampled(terms) && self.is_discarded(terms) {
             self.requeued.pop_front();
-            self.changed = true;
+            self.changes.note(Event::Finished(sequence));
             return None;
         }
         // nsqd starts again at zero after 65,535 attempts; a message tried so often should not
@@ -527,7 +557,7 @@ impl Channel {
             return None;
         }
         self.requeued.pop_front();
-        self.changed = true;
+        self.changes.note(Event::Waits(sequence, Outstanding { attempts, due: None }));
         self.in_flight.insert(
             sequence,
             Delivery {
@@ -535,6 +565,7 @@ impl Channel {
                 attempts,
                 sent: now,
                 deadline: now.plus(terms.message_timeout),
+                is_noted: true,
             },
         );
         self.sent(key, 1);
@@ -556,42 +587,56 @@ impl Channel {
 
     // --- what is kept over a restart ---
 
-    /// Whether something changed since [`Self::checkpoint`] was asked last.
-    pub fn has_changed(&self) -> bool {
-        self.changed
+    /// What must be kept of what happened since the last record.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
     }
 
-    /// What must be kept to go on after a restart. What is in flight counts as waiting for another
-    /// try: after a restart nobody holds it.
-    pub fn checkpoint(&mut self, now: Now) -> ChannelCheckpoint {
-        self.changed = false;
-        let in_flight = self.in_flight.iter().map(|(sequence, delivery)| Outstanding {
-            sequence,
-            attempts: delivery.attempts,
-            due: None,
-        });
-        let requeued = self.requeued.iter().map(|requeued| Outstanding {
-            sequence: requeued.sequence,
-            attempts: requeued.attempts,
-            due: None,
-        });
-        let deferred = self.deferred.iter().map(|deferral| Outstanding {
-            sequence: deferral.sequence,
-            attempts: deferral.attempts,
-            due: Some(now.wall_of(deferral.due)),
-        });
-        ChannelCheckpoint {
+    /// What must be kept of what happened since the last record.
+    pub fn changes_mut(&mut self) -> &mut Changes {
+        &mut self.changes
+    }
+
+    /// What must be kept to go on after a restart, as far as the last record did not say so. What is
+    /// in flight counts as waiting for another try: after a restart nobody holds it.
+    pub fn record(&mut self, now: Now) -> ChannelRecord {
+        let is_whole = self.changes.is_whole();
+        let known = if is_whole { Sequence(0) } else { self.changes.recorded_cursor() };
+        let mut record = ChannelRecord {
             name: self.name,
+            is_whole,
             paused: self.paused,
             cursor: self.cursor.next(),
-            skips: self.skips.iter().cloned().collect(),
-            outstanding: in_flight.chain(requeued).chain(deferred).collect(),
+            runs: Vec::new(),
+            events: self.changes.take(self.cursor.next()),
+        };
+        if is_whole {
+            record.events = self.all_events(now);
         }
+        let in_order = self.in_flight.iter_from(known).filter(|(_, delivery)| !delivery.is_noted);
+        record.tell_delivered(in_order.map(|(sequence, _)| sequence));
+        record
+    }
+
+    /// All messages about which there is something to say, but those delivered in order.
+    fn all_events(&self, now: Now) -> Vec<Event> {
+        let waits = |sequence, attempts, due| Event::Waits(sequence, Outstanding { attempts, due });
+        let skips = self.skips.iter().cloned().map(Event::Skipped);
+        let noted = self.in_flight.iter().filter(|(_, delivery)| delivery.is_noted);
+        let noted = noted.map(|(sequence, delivery)| waits(sequence, delivery.attempts, None));
+        let requeued = self.requeued.iter();
+        let requeued = requeued.map(|there| waits(there.sequence, there.attempts, None));
+        let deferred = self.deferred.iter();
+        let deferred = deferred.map(|deferral| {
+            waits(deferral.sequence, deferral.attempts, Some(now.wall_of(deferral.due)))
+        });
+        skips.chain(noted).chain(requeued).chain(deferred).collect()
     }
 
     /// The channel that `checkpoint` describes, in a topic that has the messages of `there` and
     /// has handed them over.
     pub fn restore(
+        name: ChannelName,
         checkpoint: &ChannelCheckpoint,
         there: Range<Sequence>,
         ephemeral_depth_max: u64,
@@ -599,17 +644,14 @@ impl Channel {
     ) -> Self {
         let end = there.end;
         let cursor = checkpoint.cursor.max(there.start).min(end);
-        let mut channel = Self::new(checkpoint.name, cursor, ephemeral_depth_max);
+        let mut channel = Self::new(name, cursor, ephemeral_depth_max);
         channel.paused = checkpoint.paused;
         channel.end = end;
-        for skip in &checkpoint.skips {
+        for skip in checkpoint.skips.iter() {
             channel.skips.push(skip.start.max(cursor).min(end)..skip.end.max(cursor).min(end));
         }
-        for &Outstanding { sequence, attempts, due } in &checkpoint.outstanding {
-            if !there.contains(&sequence) {
-                continue;
-            }
-            match due {
+        for (&sequence, &Outstanding { attempts, due }) in checkpoint.outstanding.range(there) {
+            match due.filter(|&due| now.wall < due) {
                 None => channel.requeued.push_back(Requeued { sequence, attempts }),
                 Some(due) => {
                     let due = now.tick_of(due);
@@ -644,6 +686,8 @@ mod tests {
     use crate::message::Timestamp;
     use crate::message_id::IdSpace;
 
+    const NOW: Now = Now { tick: Tick(0), wall: Timestamp(0) };
+
     fn append(log: &mut Log, messages: u64) {
         for _ in 0..messages {
             log.append(Timestamp(0), None, b"m");
@@ -677,7 +721,7 @@ mod tests {
         });
         channel.set_ready_count(consumer, 100);
         // The topic was paused after five of the messages.
-        channel.accept(Sequence(0)..Sequence(5), &[], &[]);
+        channel.accept(Sequence(0)..Sequence(5), &[], &[], NOW);
         log.evict(usize::MAX);
         let (_, missing) = deliver(&mut channel, &mut log);
         let damage = log.unreadable(&missing[0]).damage;
@@ -686,7 +730,7 @@ mod tests {
         assert_eq!(deliver(&mut channel, &mut log), (0, Vec::new()));
         assert_eq!((channel.cursor(), channel.depth()), (Sequence(5), 0));
         append(&mut log, 3);
-        channel.accept(Sequence(5)..Sequence(13), &[], &[]);
+        channel.accept(Sequence(5)..Sequence(13), &[], &[], NOW);
         assert_eq!(deliver(&mut channel, &mut log), (3, Vec::new()));
         assert_eq!(channel.depth(), 0);
     }

@@ -44,7 +44,7 @@ pub fn finish(state: &mut State, key: ConnectionKey, id: MessageId) {
 /// REQ: the message goes back to the queue, at once or after a delay.
 pub fn requeue(state: &mut State, key: ConnectionKey, id: MessageId, delay: Duration, now: Now) {
     on_message(state, key, id, Refusal::requeue_failed, |channel, subscriber, sequence| {
-        channel.requeue(subscriber, sequence, delay, now.tick)
+        channel.requeue(subscriber, sequence, delay, now)
     });
 }
 

@@ -8,21 +8,21 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Ranges of sequences, apart from each other.
-#[derive(Debug, Default)]
-pub(super) struct Gaps {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gaps {
     /// Start to end. Invariant: no range is empty, touches or overlaps another.
     ranges: BTreeMap<Sequence, Sequence>,
 }
 
 impl Gaps {
     /// Where the gap ends that `sequence` is in.
-    pub(super) fn end_at(&self, sequence: Sequence) -> Option<Sequence> {
+    pub fn end_at(&self, sequence: Sequence) -> Option<Sequence> {
         let (_, &end) = self.ranges.range(..=sequence).next_back()?;
         (sequence < end).then_some(end)
     }
 
     /// Those parts of `range` that are gaps, in order.
-    pub(super) fn within(&self, range: &Range<Sequence>) -> Vec<Range<Sequence>> {
+    pub fn within(&self, range: &Range<Sequence>) -> Vec<Range<Sequence>> {
         if range.end <= range.start {
             return Vec::new();
         }
@@ -32,8 +32,13 @@ impl Gaps {
         first.into_iter().chain(later).collect()
     }
 
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Range<Sequence>> + '_ {
+        self.ranges.iter().map(|(&start, &end)| start..end)
+    }
+
     /// Adds a range. What it shares with gaps that are there counts once.
-    pub(super) fn add(&mut self, range: Range<Sequence>) {
+    pub fn add(&mut self, range: Range<Sequence>) {
         if range.end <= range.start {
             return;
         }
@@ -48,7 +53,7 @@ impl Gaps {
     }
 
     /// Forgets everything below `start`.
-    pub(super) fn forget_below(&mut self, start: Sequence) {
+    pub fn forget_below(&mut self, start: Sequence) {
         while let Some(first) = self.ranges.first_entry()
             && *first.key() < start
         {

@@ -32,6 +32,7 @@ pub mod storage_ring;
 #[cfg(test)]
 mod tests;
 
+pub use gaps::Gaps;
 pub use reading::{Cursor, Damage, Found, LoadReport, ReadPlan, Reading, Run, RunLimit};
 pub use segment::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName};
 
@@ -40,7 +41,6 @@ use crate::message::{Sequence, Timestamp};
 use crate::message_id::IdSpace;
 use block::{Block, Layout, Place, frame_bytes};
 use bytes::Bytes;
-use gaps::Gaps;
 use index::{Entry, Index};
 use page::OpenBlock;
 use protocol::frame::message_frame_header;

@@ -16,7 +16,7 @@
 //!
 //! Knows: files. Does not know: what is in them, and what to do when the disk fails.
 
-use super::checkpoint::{CheckpointError, TopicCheckpoint};
+use super::checkpoint::{CheckpointError, Decoded, Record, TopicCheckpoint};
 use super::reading::{Damage, ReadPlan};
 use super::recovery::{Cut, Recovered, Recovery, SegmentFile, SetAside};
 use super::segment::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName};
@@ -36,6 +36,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::{fmt, io};
 
+/// So much is appended to the shortest checkpoint before it is written anew.
+const CHECKPOINT_SLACK_BYTES: u64 = 64 << 10;
+
 const CHECKPOINT: &str = "checkpoint";
 const SET_ASIDE: &str = "set-aside";
 const FOLDER_SUFFIX: &str = ".topic";
@@ -49,8 +52,10 @@ const PREPARED_PREFIX: &str = "next-";
 pub struct TopicFolder {
     path: PathBuf,
     files: RefCell<Files>,
-    /// Held while a checkpoint is written, so that an older one never replaces a newer one.
+    /// Held while the checkpoint is written, so that its records stand in order.
     checkpoint_turn: Semaphore,
+    /// How far the checkpoint's file goes; `None` when the next record must be a whole one.
+    checkpoint: Cell<Option<CheckpointFile>>,
     /// Held while a segment is renamed, so that it is tried once.
     naming_turn: Semaphore,
     is_preparing: Cell<bool>,
@@ -59,6 +64,14 @@ pub struct TopicFolder {
     is_removed: Cell<bool>,
     /// Whether the log was near its next segment when that was asked last.
     nears_next: Cell<bool>,
+}
+
+#[derive(Clone, Copy)]
+struct CheckpointFile {
+    /// Where the next record goes.
+    bytes: u64,
+    /// Where the first one, which says everything, ended.
+    whole_bytes: u64,
 }
 
 #[derive(Default)]
@@ -108,7 +121,7 @@ pub struct Findings {
     pub cut: Option<Cut>,
     /// Damage in what was read at the start.
     pub damage: Vec<Damage>,
-    /// Why the checkpoint is not used.
+    /// Why the checkpoint is not used, or not all of it.
     pub checkpoint: Option<CheckpointError>,
     /// What the disk refused to read.
     pub unreadable: Vec<(SegmentName, io::Error)>,
@@ -123,8 +136,10 @@ impl Findings {
             format!("{} ended within a block: {} bytes were cut off", cut.segment, cut.bytes)
         });
         let damage = self.damage.iter().map(Damage::to_string);
-        let checkpoint =
-            self.checkpoint.iter().map(|why| format!("the checkpoint is not used: {why}"));
+        let checkpoint = self.checkpoint.iter().map(|why| match why {
+            CheckpointError::Cut(_) => format!("{why}: what it said is not used"),
+            _ => format!("the checkpoint is not used: {why}"),
+        });
         let unreadable =
             self.unreadable.iter().map(|(name, error)| format!("{name} cannot be read: {error}"));
         set_aside.chain(cut).chain(damage).chain(checkpoint).chain(unreadable).collect()
@@ -232,6 +247,7 @@ impl TopicFolder {
             path,
             files: RefCell::default(),
             checkpoint_turn: Semaphore::new(1),
+            checkpoint: Cell::new(None),
             naming_turn: Semaphore::new(1),
             is_preparing: Cell::new(false),
             is_removed: Cell::new(false),
@@ -395,18 +411,43 @@ impl TopicFolder {
 
     // --- the rest ---
 
-    /// Replaces the checkpoint. Later calls replace what earlier ones wrote, in this order.
+    /// Whether the next record should tell everything: there is none yet, the last one failed, or
+    /// those behind the whole one have grown longer than it.
+    pub fn wants_whole_record(&self) -> bool {
+        self.checkpoint.get().is_none_or(|CheckpointFile { bytes, whole_bytes }| {
+            2 * whole_bytes + CHECKPOINT_SLACK_BYTES < bytes
+        })
+    }
+
+    /// Adds a record to the checkpoint; a whole one replaces all before. Records must be given in
+    /// the order in which they were made.
     ///
     /// It is not synced: a power cut may take it, and then messages are delivered again.
     ///
     /// # Errors
-    /// When the disk refuses; the old one stays.
-    pub async fn write_checkpoint(&self, bytes: Vec<u8>) -> io::Result<()> {
+    /// When the disk refuses, or refused the record before; then the next must be a whole one.
+    pub async fn write_checkpoint(&self, record: &Record) -> io::Result<()> {
         let _turn = self.checkpoint_turn.acquire_permit(1).await?;
         if self.is_removed.get() {
             return Ok(());
         }
-        replace(&self.path.join(CHECKPOINT), bytes, Durability::Written).await
+        let before = self.checkpoint.take();
+        let path = self.path.join(CHECKPOINT);
+        let after = if record.is_whole {
+            let bytes = record.start_file();
+            let whole_bytes = bytes.len() as u64;
+            replace(&path, bytes, Durability::Written).await?;
+            CheckpointFile { bytes: whole_bytes, whole_bytes }
+        } else {
+            let there = before
+                .ok_or_else(|| io::Error::other("the record before it could not be written"))?;
+            let bytes = record.at(there.bytes);
+            let end = there.bytes + bytes.len() as u64;
+            append(&path, bytes, there.bytes).await?;
+            CheckpointFile { bytes: end, ..there }
+        };
+        self.checkpoint.set(Some(after));
+        Ok(())
     }
 
     /// Deletes a segment that the log gave up.
@@ -458,7 +499,10 @@ impl TopicFolder {
             if bytes == 0 { Data::Joined(Vec::new()) } else { read_at(&file, 0, bytes).await? };
         file.close().await?;
         match TopicCheckpoint::decode(&data) {
-            Ok(checkpoint) => Ok(Some(checkpoint)),
+            Ok(Decoded { checkpoint, cut, .. }) => {
+                findings.checkpoint = cut;
+                Ok(Some(checkpoint))
+            }
             Err(error) => {
                 findings.checkpoint = Some(error);
                 self.set_aside(CHECKPOINT).await?;
@@ -622,6 +666,18 @@ async fn read_at(file: &BufferedFile, offset: u64, bytes: usize) -> io::Result<D
     Ok(Data::Joined(joined))
 }
 
+/// Writes at the end of a file that is there.
+async fn append(path: &Path, bytes: Vec<u8>, offset: u64) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).buffered_open(path).await?;
+    let length = bytes.len();
+    let written = file.write_at(bytes, offset).await;
+    file.close().await?;
+    if written? < length {
+        return Err(io::Error::new(io::ErrorKind::WriteZero, "the disk is full"));
+    }
+    Ok(())
+}
+
 async fn replace(path: &Path, bytes: Vec<u8>, durability: Durability) -> io::Result<()> {
     let new = with_suffix(path, ".new");
     let file = BufferedFile::create(&new).await?;
@@ -697,11 +753,9 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 #[expect(clippy::disallowed_methods, reason = "a test may wait for the disk")]
 mod tests {
     use super::*;
-    use crate::log::checkpoint::ChannelCheckpoint;
     use crate::log::{Cursor, Found, Reading, RunLimit};
     use glommio::{LocalExecutorBuilder, Placement};
     use protocol::frame::MESSAGE_FRAME_OVERHEAD;
-    use protocol::name::ChannelName;
 
     const IDS: fn() -> IdSpace = || IdSpace::new(1, 12_345);
     const OPTIONS: LogOptions = LogOptions { segment_bytes_max: 1_000, ephemeral: false };
@@ -717,6 +771,10 @@ mod tests {
             .make()
             .expect("io_uring must be allowed here");
         executor.run(test(data_path.path().to_owned()))
+    }
+
+    fn record(end: u64, is_whole: bool) -> Record {
+        Record { is_whole, end: Sequence(end), ..Record::default() }
     }
 
     fn append(folder: &TopicFolder, log: &mut Log, bodies: &[&str]) {
@@ -772,7 +830,7 @@ mod tests {
             let successor = TopicFolder::create(&data_path, topic()).await.unwrap();
             let mut log = Log::create(IDS(), OPTIONS);
             append(&successor, &mut log, &["kept"]);
-            removed.write_checkpoint(b"old".to_vec()).await.unwrap();
+            removed.write_checkpoint(&record(0, true)).await.unwrap();
             removed.prepare().await.unwrap();
             removed.delete(log.segments().next().unwrap()).await.unwrap();
             assert_eq!(files_of(&data_path), ["00000000000000000000.log"]);
@@ -853,7 +911,8 @@ mod tests {
                 Mode::empty(),
             );
             write_all(&torn.unwrap(), b"\x89NSB torn", log.disk_bytes()).unwrap();
-            folder.write_checkpoint(b"no checkpoint".to_vec()).await.unwrap();
+            let checkpoint = data_path.join("orders.topic/checkpoint");
+            replace_file(&checkpoint, b"no checkpoint".to_vec()).await.unwrap();
             replace_file(
                 &data_path.join("orders.topic/00000000000000000007.log"),
                 b"no log".to_vec(),
@@ -893,23 +952,53 @@ mod tests {
                 log.written(write);
             };
             defer(&mut log, 70);
-            let checkpoint = TopicCheckpoint {
-                end: log.end(),
-                released: log.end(),
-                channels: vec![ChannelCheckpoint {
-                    name: ChannelName::parse(b"archive").unwrap(),
-                    paused: true,
-                    cursor: log.end(),
-                    skips: Vec::new(),
-                    outstanding: Vec::new(),
-                }],
-                ..TopicCheckpoint::default()
-            };
-            folder.write_checkpoint(checkpoint.encode()).await.unwrap();
+            assert!(folder.wants_whole_record());
+            folder.write_checkpoint(&record(0, true)).await.unwrap();
+            assert!(!folder.wants_whole_record());
+            folder.write_checkpoint(&record(1, false)).await.unwrap();
             defer(&mut log, 80);
             let opened = open(&data_path).await;
-            assert_eq!(opened.checkpoint, Some(checkpoint));
+            let mut expected = TopicCheckpoint::default();
+            expected.apply(record(0, true));
+            expected.apply(record(1, false));
+            assert_eq!(opened.checkpoint, Some(expected));
             assert_eq!(opened.deferred, [(Sequence(1), Timestamp(80))]);
+            assert!(opened.folder.wants_whole_record(), "what it knows now may be less");
+        });
+    }
+
+    #[test]
+    fn a_checkpoint_that_was_torn_is_used_as_far_as_it_goes() {
+        on_a_core(async |data_path| {
+            let folder = TopicFolder::create(&data_path, topic()).await.unwrap();
+            folder.write_checkpoint(&record(0, true)).await.unwrap();
+            folder.write_checkpoint(&record(1, false)).await.unwrap();
+            let file = data_path.join("orders.topic/checkpoint");
+            let torn = rustix::fs::open(&file, OFlags::RDWR, Mode::empty()).unwrap();
+            let bytes = std::fs::metadata(&file).unwrap().len();
+            rustix::fs::ftruncate(torn, bytes - 1).unwrap();
+            drop(folder);
+            let opened = open(&data_path).await;
+            assert_eq!(opened.checkpoint.unwrap().end, Sequence(0));
+            let lines = opened.findings.lines();
+            assert!(lines[0].starts_with("the checkpoint is damaged or torn from"), "{lines:?}");
+        });
+    }
+
+    #[test]
+    fn after_a_record_that_failed_only_a_whole_one_is_taken() {
+        on_a_core(async |data_path| {
+            let folder = TopicFolder::create(&data_path, topic()).await.unwrap();
+            folder.write_checkpoint(&record(0, true)).await.unwrap();
+            let file = data_path.join("orders.topic/checkpoint");
+            std::fs::remove_file(&file).unwrap();
+            assert!(folder.write_checkpoint(&record(1, false)).await.is_err());
+            assert!(folder.wants_whole_record());
+            assert!(folder.write_checkpoint(&record(1, false)).await.is_err());
+            folder.write_checkpoint(&record(1, true)).await.unwrap();
+            folder.write_checkpoint(&record(2, false)).await.unwrap();
+            drop(folder);
+            assert_eq!(open(&data_path).await.checkpoint.unwrap().end, Sequence(2));
         });
     }
 

@@ -161,18 +161,21 @@ impl Shard {
 
     /// Writes the checkpoint of one topic, as it is now. When that fails it is tried again later.
     pub(super) async fn write_checkpoint(&self, key: TopicKey) -> std::io::Result<()> {
-        let (folder, bytes) = {
+        let (folder, record) = {
             let mut state = self.state.borrow_mut();
             let Some(hosted) = state.topics.get_mut(key) else { return Ok(()) };
             let Folder::Open(folder) = hosted.folder.clone() else { return Ok(()) };
-            (folder, hosted.topic.checkpoint(self.clock.now()).encode())
+            if folder.wants_whole_record() {
+                hosted.topic.record_all();
+            }
+            (folder, hosted.topic.record(self.clock.now()))
         };
-        let written = folder.write_checkpoint(bytes).await;
+        let written = folder.write_checkpoint(&record).await;
         if written.is_err() {
             {
                 let mut state = self.state.borrow_mut();
                 let Some(hosted) = state.topics.get_mut(key) else { return written };
-                hosted.topic.note_change();
+                hosted.topic.record_all();
                 state.want_checkpoint(self.clock.now());
             }
             self.turn.wake();

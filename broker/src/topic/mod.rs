@@ -15,7 +15,7 @@ mod tests;
 use crate::channel::{Channel, Outgoing, Room, messages_in};
 use crate::clock::{Now, Tick};
 use crate::keys::{ChannelKey, ConnectionKey};
-use crate::log::checkpoint::TopicCheckpoint;
+use crate::log::checkpoint::{Record, TopicCheckpoint};
 use crate::log::{Log, ReadPlan, Write};
 use crate::message::{Sequence, Timestamp};
 use protocol::name::{ChannelName, TopicName};
@@ -54,6 +54,10 @@ pub struct Topic {
     /// Ephemeral topics: the memory at which to look for what nobody needs.
     look_again_at_bytes: usize,
     changed: bool,
+    /// The next record tells everything.
+    records_all: bool,
+    /// The log's end as the last record had it.
+    recorded_end: Sequence,
 }
 
 impl Topic {
@@ -73,6 +77,8 @@ impl Topic {
             message_bytes: 0,
             look_again_at_bytes: UNNEEDED_BYTES_MIN,
             changed: true,
+            records_all: true,
+            recorded_end: Sequence(0),
         }
     }
 
@@ -200,13 +206,9 @@ impl Topic {
         self.changed = true;
         let missing = self.log.gaps_within(&range);
         let visible = self.deferred.partition_point(|&(sequence, _)| sequence < range.end);
-        let deferred: Vec<_> = self
-            .deferred
-            .drain(..visible)
-            .map(|(sequence, due)| (sequence, now.tick_of(due)))
-            .collect();
+        let deferred: Vec<_> = self.deferred.drain(..visible).collect();
         for (_, channel) in &mut self.channels {
-            channel.accept(range.clone(), &missing, &deferred);
+            channel.accept(range.clone(), &missing, &deferred, now);
         }
     }
 
@@ -264,7 +266,8 @@ impl Topic {
     pub fn delete_channel(&mut self, name: ChannelName) -> Option<Vec<ConnectionKey>> {
         let key = self.by_name.remove(&name)?;
         let channel = self.channels.remove(key).expect("names and channels go together");
-        self.changed = true;
+        // Records have no word for a channel that is gone.
+        self.record_all();
         Some(connections_of(&channel).collect())
     }
 
@@ -357,31 +360,42 @@ impl Topic {
 
     // --- what is kept over a restart ---
 
-    /// Whether something changed since the last [`Self::checkpoint`].
+    /// Whether something changed since the last [`Self::record`].
     pub fn has_changed(&self) -> bool {
-        self.changed || self.channels.iter().any(|(_, channel)| channel.has_changed())
+        self.changed || self.channels.iter().any(|(_, channel)| channel.changes().is_changed())
     }
 
-    /// The last [`Self::checkpoint`] could not be kept.
-    pub fn note_change(&mut self) {
+    /// The next [`Self::record`] tells everything: the last one could not be kept, or those before
+    /// it have grown too many.
+    pub fn record_all(&mut self) {
         self.changed = true;
+        self.records_all = true;
+        for (_, channel) in &mut self.channels {
+            channel.changes_mut().tell_all();
+        }
     }
 
-    /// What must be kept to go on after a restart. Ephemeral channels are not.
-    pub fn checkpoint(&mut self, now: Now) -> TopicCheckpoint {
+    /// What must be kept to go on after a restart, as far as the last record did not say so.
+    /// Ephemeral channels are not kept.
+    pub fn record(&mut self, now: Now) -> Record {
         self.changed = false;
-        TopicCheckpoint {
-            end: self.log.end(),
-            released: self.released,
-            paused: self.paused,
-            unclaimed: self.deferred.iter().copied().collect(),
-            channels: self
-                .channels
-                .iter_mut()
-                .map(|(_, channel)| (channel.name().is_ephemeral(), channel.checkpoint(now)))
-                .filter_map(|(ephemeral, checkpoint)| (!ephemeral).then_some(checkpoint))
-                .collect(),
+        let is_whole = std::mem::take(&mut self.records_all);
+        let end = self.log.end();
+        let known = if is_whole { Sequence(0) } else { self.recorded_end };
+        self.recorded_end = end;
+        let first = self.deferred.partition_point(|&(sequence, _)| sequence < known);
+        let visible = self.deferred.partition_point(|&(sequence, _)| sequence < end);
+        let unclaimed = self.deferred.range(first.min(visible)..visible).copied().collect();
+        let mut channels = Vec::new();
+        for (_, channel) in &mut self.channels {
+            if channel.name().is_ephemeral() {
+                channel.changes_mut().forget();
+            } else if channel.changes().is_changed() {
+                channels.push(channel.record(now));
+            }
         }
+        let (released, paused) = (self.released, self.paused);
+        Record { is_whole, end, released, paused, unclaimed, channels }
     }
 
     /// The topic that `checkpoint` and the log describe. `deferred` are the deferred messages that
@@ -403,14 +417,14 @@ impl Topic {
         topic.deferred = checkpoint
             .unclaimed
             .iter()
-            .copied()
+            .map(|(&sequence, &due)| (sequence, due))
             .filter(|&(sequence, _)| start <= sequence && sequence < checkpoint.end)
             .chain(deferred.filter(|&(sequence, _)| checkpoint.end <= sequence))
             .collect();
         let released = topic.released;
-        for channel in &checkpoint.channels {
+        for (&name, channel) in &checkpoint.channels {
             let depth_max = topic.depth_max();
-            topic.add(Channel::restore(channel, start..released, depth_max, now));
+            topic.add(Channel::restore(name, channel, start..released, depth_max, now));
         }
         for name in channels {
             if topic.channel_key(name).is_none() {
