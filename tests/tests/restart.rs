@@ -126,9 +126,13 @@ fn ours_writes_down_what_was_finished_when_the_disk_takes_it_again() {
     broker.client().publish("t", b"m");
     client.ready(1);
     let message = client.message();
-    // A folder in the way makes every checkpoint fail.
-    let in_the_way = broker.folder().join("t.topic/checkpoint.new");
-    eventually(SOON, "no checkpoint is being written", || std::fs::create_dir(&in_the_way).ok());
+    // A folder in its place makes every checkpoint fail.
+    let in_the_way = broker.folder().join("t.topic/checkpoint");
+    eventually(SOON, "there is a checkpoint", || std::fs::remove_file(&in_the_way).ok());
+    eventually(SOON, "there is none", || {
+        std::fs::create_dir(&in_the_way).or_else(|_| std::fs::remove_file(&in_the_way)).ok()?;
+        in_the_way.is_dir().then_some(())
+    });
     client.finish(&message);
     broker.process.logged("failed to write a checkpoint");
     std::fs::remove_dir(&in_the_way).expect("an empty folder can be removed");
