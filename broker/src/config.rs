@@ -32,6 +32,8 @@ pub struct Config {
     pub memory_bytes_per_shard: usize,
     /// Bytes of one file of a topic's log.
     pub segment_bytes_max: u64,
+    /// Topics of a core that may have files open at once.
+    pub open_topics_per_shard: usize,
     /// The machine's name.
     pub hostname: String,
     /// Where clients are told to connect to.

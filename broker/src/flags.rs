@@ -196,6 +196,7 @@ impl Flags {
                 .map_err(|_| "--max-channel-consumers must be 0 or more")?,
             memory_bytes_per_shard: memory_bytes / usize::from(shards),
             segment_bytes_max: positive(self.max_bytes_per_file, "--max-bytes-per-file")? as u64,
+            open_topics_per_shard: crate::limits::OPEN_TOPICS_MAX,
             broadcast_address: if self.broadcast_address.is_empty() {
                 hostname.clone()
             } else {

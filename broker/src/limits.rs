@@ -25,6 +25,24 @@ pub const LINGER_MILLISECONDS: u64 = 1_000;
 
 // --- the log ---
 
+/// How long a topic's files stay open after it was used: opening one again costs as much as some
+/// appends, and thousands of quiet topics must not hold thousands of files. They are looked at once
+/// in this time, so it may be twice as long.
+pub const FILES_REST_AFTER_SECONDS: u64 = 10;
+
+/// A core's topics that are busy at once have their files open as long as they are no more than
+/// this; beyond it the one that came first closes its own.
+pub const OPEN_TOPICS_MAX: usize = 4_096;
+
+/// Files that a busy topic may hold for a moment: the segment that is written to, the next one, one
+/// that is read, one that is synced. The limit of open files is shared out by it, one half for
+/// topics, one half for clients.
+pub const FILES_PER_TOPIC: usize = 4;
+
+/// Topics a core recovers at once, and checkpoints it writes at once: while one waits for the disk
+/// the next goes on, and a thousand do not wait for one another's memory.
+pub const TOPICS_ABREAST: usize = 32;
+
 /// An open block larger than this is written at once. At a gigabyte per second a write of this
 /// size holds the core for a millisecond.
 pub const BLOCK_BYTES_TARGET: usize = 1 << 20;

@@ -74,6 +74,8 @@ fn start(flags: Flags, asked_in_vain: impl Iterator<Item = &'static str>) -> Res
     config.data_path = std::path::absolute(&config.data_path)
         .map_err(|error| format!("failed to find the working directory - {error}"))?;
     preflight::check_ring(config.shards).map_err(instantiate)?;
+    let open_files = preflight::raise_open_files();
+    config.open_topics_per_shard = preflight::open_topics_per_shard(open_files, config.shards);
     let catalogue = load_metadata(&config.data_path)?;
     let doors = Doors::open(config.tcp_address, config.http_address).map_err(instantiate)?;
     if let Some(address) = announce("TCP", Some(&doors.tcp)) {

@@ -1,8 +1,9 @@
 //! What must be so before a core can start: each failure is one sentence that says what to do.
 
 use crate::descriptor;
+use crate::limits::{FILES_PER_TOPIC, OPEN_TOPICS_MAX};
 use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -45,6 +46,27 @@ fn describe(error: &std::io::Error) -> String {
         std::io::ErrorKind::PermissionDenied => "permission denied".to_string(),
         _ => error.to_string(),
     }
+}
+
+/// Raises the limit of open files as far as this process may, as Go's runtime does, and says what it
+/// is now.
+pub fn raise_open_files() -> usize {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: maximum, maximum };
+    let limit = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => maximum,
+        Err(error) => {
+            tracing::warn!("failed to raise the limit of open files - {error}");
+            current
+        }
+    };
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+}
+
+/// How many topics of a core may have files open at once, of a limit for the whole process.
+pub fn open_topics_per_shard(open_files: usize, shards: u16) -> usize {
+    let share = open_files / 2 / FILES_PER_TOPIC / usize::from(shards.max(1));
+    share.clamp(1, OPEN_TOPICS_MAX)
 }
 
 /// Whether the kernel does not hold this process to its limit of locked memory (`CAP_IPC_LOCK`).

@@ -14,6 +14,9 @@
 //! the executor's blocking thread, and a new segment's file is opened before it is needed, so that no
 //! append waits for the file system's journal.
 //!
+//! A folder holds no file open that was not used lately: see [`TopicFolder::rest_if_idle`]. An append
+//! that finds its file closed opens it on the spot.
+//!
 //! Knows: files. Does not know: what is in them, and what to do when the disk fails.
 
 use super::checkpoint::{CheckpointError, Decoded, Record, TopicCheckpoint};
@@ -30,6 +33,7 @@ use protocol::name::TopicName;
 use rustix::fs::{Mode, OFlags};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -39,11 +43,16 @@ use std::{fmt, io};
 /// So much is appended to the shortest checkpoint before it is written anew.
 const CHECKPOINT_SLACK_BYTES: u64 = 64 << 10;
 
-const CHECKPOINT: &str = "checkpoint";
-const SET_ASIDE: &str = "set-aside";
-const FOLDER_SUFFIX: &str = ".topic";
-const REMOVED_SUFFIX: &str = ".removed";
-const PREPARED_PREFIX: &str = "next-";
+/// A topic's checkpoint, in its folder.
+pub(crate) const CHECKPOINT: &str = "checkpoint";
+/// How the names of files and folders end that are not used.
+pub(crate) const SET_ASIDE: &str = "set-aside";
+/// How the name of a topic's folder ends.
+pub(crate) const FOLDER_SUFFIX: &str = ".topic";
+/// What comes behind it while the folder is being deleted.
+pub(crate) const REMOVED_SUFFIX: &str = ".removed";
+/// How the names of segments start that have not got their own yet.
+pub(crate) const PREPARED_PREFIX: &str = "next-";
 
 /// See the head of this file. One for each topic that is not ephemeral.
 ///
@@ -64,6 +73,8 @@ pub struct TopicFolder {
     is_removed: Cell<bool>,
     /// Whether the log was near its next segment when that was asked last.
     nears_next: Cell<bool>,
+    /// Whether a file was used since [`Self::rest_if_idle`] looked last.
+    is_used: Cell<bool>,
 }
 
 #[derive(Clone, Copy)]
@@ -76,10 +87,10 @@ struct CheckpointFile {
 
 #[derive(Default)]
 struct Files {
-    /// The segment that is written to.
-    active: Option<(SegmentName, OwnedFd)>,
-    /// The next one's file, and the name it has until it is one.
-    prepared: Option<(String, OwnedFd)>,
+    /// The segment that is written to, and its file while that is open.
+    active: Option<(SegmentName, Option<OwnedFd>)>,
+    /// The name that the next one's file has until it is one, and the file while that is open.
+    prepared: Option<(String, Option<OwnedFd>)>,
     prepared_count: u64,
     /// A segment that still has the name it was prepared under.
     misnamed: Option<(SegmentName, String)>,
@@ -166,14 +177,41 @@ impl Deref for Data {
     }
 }
 
-/// The topics that have a folder in `data_path`, in no order. Meant for the start.
+/// The topics whose folders are in a data path, in no order.
+#[derive(Debug, Default)]
+pub struct Folders {
+    /// Those that are there.
+    pub topics: Vec<TopicName>,
+    /// Those whose deletion was cut short by a crash.
+    pub removed: Vec<TopicName>,
+}
+
+/// What `data_path` has. Meant for the start.
 ///
 /// # Errors
 /// When `data_path` cannot be listed.
-pub async fn topics_in(data_path: &Path) -> io::Result<Vec<TopicName>> {
-    let names = list(data_path).await?;
-    let topics = names.iter().filter_map(|name| name.strip_suffix(FOLDER_SUFFIX));
-    Ok(topics.filter_map(|topic| TopicName::parse(topic.as_bytes()).ok()).collect())
+pub async fn folders_in(data_path: &Path) -> io::Result<Folders> {
+    let path = data_path.to_owned();
+    let names = blocking(move || list(&path)).await?;
+    let mut folders = Folders::default();
+    for name in names {
+        let there = name.strip_suffix(FOLDER_SUFFIX);
+        let removed = name.strip_suffix(REMOVED_SUFFIX);
+        let removed = removed.and_then(|name| name.strip_suffix(FOLDER_SUFFIX));
+        let topic = |name: &str| TopicName::parse(name.as_bytes()).ok();
+        folders.topics.extend(there.and_then(topic));
+        folders.removed.extend(removed.and_then(topic));
+    }
+    Ok(folders)
+}
+
+/// Ends the deletion of a topic's folder that a crash cut short.
+///
+/// # Errors
+/// When the disk refuses.
+pub async fn end_removal(data_path: &Path, topic: TopicName) -> io::Result<()> {
+    let path = folder_of(data_path, topic);
+    blocking(move || remove_leftovers(&path)).await
 }
 
 /// Replaces a file so that it is always either the old or the new one, also after a power cut.
@@ -218,23 +256,21 @@ impl TopicFolder {
     ) -> io::Result<Opened> {
         let path = folder_of(data_path, topic);
         let wanted = path.clone();
-        blocking(move || {
-            remove_leftovers(&wanted)?;
-            std::fs::create_dir_all(&wanted)
-        })
-        .await?;
+        let there = blocking(move || look_into(&wanted)).await?;
         let folder = Self::at(path);
         let mut findings = Findings::default();
-        let checkpoint = folder.read_checkpoint(&mut findings).await?;
+        let checkpoint =
+            if there.has_checkpoint { folder.read_checkpoint(&mut findings).await? } else { None };
         let known = checkpoint.as_ref().map_or(Sequence(0), |checkpoint| checkpoint.end);
-        let files = folder.look(&mut findings).await?;
+        let files = folder.sort(there.segments, &mut findings).await?;
         let recovered = folder.scan(files, known, &mut findings).await?;
         let ids = recovered.base.map_or(ids, |base| ids.with_base(base));
         let mut log = Log::recover(recovered.segments, ids, options);
         log.skip_to(known);
         if let Some(name) = log.active_segment() {
-            folder.reopen(name, recovered.cut).await?;
+            folder.go_on_with(name, recovered.cut).await?;
         }
+        folder.rest();
         findings.cut = recovered.cut;
         findings.damage = recovered.damage;
         let mut deferred = recovered.deferred;
@@ -252,6 +288,7 @@ impl TopicFolder {
             is_preparing: Cell::new(false),
             is_removed: Cell::new(false),
             nears_next: Cell::new(true),
+            is_used: Cell::new(false),
         }
     }
 
@@ -263,11 +300,16 @@ impl TopicFolder {
     /// When the disk refuses. The file may have some of the bytes then; the log writes over them.
     pub fn write(&self, write: &Write) -> io::Result<()> {
         let mut files = self.files.borrow_mut();
+        self.is_used.set(true);
         let is_active = files.active.as_ref().is_some_and(|(name, _)| *name == write.segment);
         if !is_active {
             self.start_segment(&mut files, write.segment)?;
         }
+        if let Some((name, None)) = files.active {
+            files.active = Some((name, Some(self.open_again(&files, name)?)));
+        }
         let (_, file) = files.active.as_ref().expect("it was started just now");
+        let file = file.as_ref().expect("it was opened just now");
         if let Some(header) = &write.starts_segment {
             write_all(file, header, 0)?;
         }
@@ -283,15 +325,49 @@ impl TopicFolder {
                 files.misnamed = Some((name, prepared_name));
                 file
             }
-            None => rustix::fs::open(
+            None => Some(rustix::fs::open(
                 self.path_of(name),
                 OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC,
                 Mode::from_raw_mode(0o644),
-            )?,
+            )?),
         };
         files.active = Some((name, file));
         files.is_folder_unsynced = true;
         Ok(())
+    }
+
+    /// Opens the segment that is written to once more. The kernel still knows a file that was in use
+    /// a while ago, so this seldom waits for the disk.
+    fn open_again(&self, files: &Files, name: SegmentName) -> io::Result<OwnedFd> {
+        let open = |path| rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+        let file = match open(self.current_path_of(files, name)) {
+            // It got its proper name meanwhile.
+            Err(rustix::io::Errno::NOENT) => open(self.path_of(name)),
+            opened => opened,
+        };
+        Ok(file?)
+    }
+
+    /// Closes its files, unless one was used since this was called last; whether none is open now.
+    pub fn rest_if_idle(&self) -> bool {
+        let is_idle = !self.is_used.replace(false);
+        if is_idle {
+            self.rest();
+        }
+        is_idle
+    }
+
+    /// Closes its files; the next write or read opens again what it needs. What was not synced can
+    /// still be: that is the file's affair, not the descriptor's.
+    pub fn rest(&self) {
+        let mut files = self.files.borrow_mut();
+        if let Some((_, file)) = &mut files.active {
+            *file = None;
+        }
+        if let Some((_, file)) = &mut files.prepared {
+            *file = None;
+        }
+        files.recent = None;
     }
 
     /// Whether [`Self::prepare`] has something to do.
@@ -327,8 +403,9 @@ impl TopicFolder {
             files.prepared_count += 1;
             format!("{PREPARED_PREFIX}{}.log", files.prepared_count)
         };
-        let file = open_for_append(&self.path.join(&name), Opening::Create).await?;
-        self.files.borrow_mut().prepared = Some((name, file));
+        let file = create_for_append(&self.path.join(&name)).await?;
+        self.is_used.set(true);
+        self.files.borrow_mut().prepared = Some((name, Some(file)));
         Ok(())
     }
 
@@ -380,12 +457,17 @@ impl TopicFolder {
 
     /// The segment's file, for reading.
     async fn file_of(&self, segment: SegmentName) -> io::Result<Rc<BufferedFile>> {
-        if let Some((name, file)) = &self.files.borrow().recent
-            && *name == segment
-        {
-            return Ok(file.clone());
-        }
-        let opened = BufferedFile::open(self.current_path_of(segment)).await;
+        self.is_used.set(true);
+        let path = {
+            let files = self.files.borrow();
+            if let Some((name, file)) = &files.recent
+                && *name == segment
+            {
+                return Ok(file.clone());
+            }
+            self.current_path_of(&files, segment)
+        };
+        let opened = BufferedFile::open(path).await;
         let file = match opened.map_err(io::Error::from) {
             // It got its proper name meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -402,8 +484,8 @@ impl TopicFolder {
         self.path.join(segment.to_string())
     }
 
-    fn current_path_of(&self, segment: SegmentName) -> PathBuf {
-        match &self.files.borrow().misnamed {
+    fn current_path_of(&self, files: &Files, segment: SegmentName) -> PathBuf {
+        match &files.misnamed {
             Some((name, prepared_name)) if *name == segment => self.path.join(prepared_name),
             _ => self.path_of(segment),
         }
@@ -512,17 +594,14 @@ impl TopicFolder {
     }
 
     /// The segments that can be used; sets the others aside.
-    async fn look(&self, findings: &mut Findings) -> io::Result<Vec<SegmentFile>> {
+    async fn sort(
+        &self,
+        segments: Vec<FileSeen>,
+        findings: &mut Findings,
+    ) -> io::Result<Vec<SegmentFile>> {
         let mut files = Vec::new();
-        for name in list(&self.path).await? {
-            if !name.ends_with(".log") {
-                continue;
-            }
+        for FileSeen { name, bytes, head } in segments {
             let path = self.path.join(&name);
-            let file = BufferedFile::open(&path).await?;
-            let bytes = file.file_size().await?;
-            let head = read_at(&file, 0, SEGMENT_HEADER_BYTES).await;
-            file.close().await?;
             let head = match head {
                 Ok(head) => head,
                 Err(error) => {
@@ -585,16 +664,16 @@ impl TopicFolder {
         Ok(recovery.finish())
     }
 
-    /// Opens the last segment, to go on writing to it, and cuts off what is torn.
-    async fn reopen(&self, name: SegmentName, cut: Option<Cut>) -> io::Result<()> {
-        let path = self.path_of(name);
+    /// Goes on with the last segment, after what is torn was cut off. Its file is opened when it is
+    /// written to: few of many topics are, soon after a start.
+    async fn go_on_with(&self, name: SegmentName, cut: Option<Cut>) -> io::Result<()> {
         if let Some(cut) = cut {
+            let path = self.path_of(name);
             let file = OpenOptions::new().write(true).buffered_open(&path).await?;
             file.truncate(cut.at).await?;
             file.close().await?;
         }
-        let file = open_for_append(&path, Opening::Existing).await?;
-        self.files.borrow_mut().active = Some((name, file));
+        self.files.borrow_mut().active = Some((name, None));
         Ok(())
     }
 
@@ -602,13 +681,6 @@ impl TopicFolder {
         let path = self.path.join(name);
         blocking(move || rename(&path, &free_name(&path))).await
     }
-}
-
-/// Whether a file that is opened must be there.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Opening {
-    Create,
-    Existing,
 }
 
 /// Whether a replaced file must survive a power cut.
@@ -622,12 +694,11 @@ fn folder_of(data_path: &Path, topic: TopicName) -> PathBuf {
     data_path.join(format!("{}{FOLDER_SUFFIX}", topic.as_str()))
 }
 
-/// Opens a file through the ring, and keeps a descriptor of it alone: glommio's files cost much
+/// Makes a file through the ring, and keeps a descriptor of it alone: glommio's files cost much
 /// more memory.
-async fn open_for_append(path: &Path, opening: Opening) -> io::Result<OwnedFd> {
-    let is_new = opening == Opening::Create;
+async fn create_for_append(path: &Path) -> io::Result<OwnedFd> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(is_new).truncate(is_new).mode(0o644);
+    options.read(true).write(true).create(true).truncate(true).mode(0o644);
     let file = options.buffered_open(path).await?;
     let descriptor = rustix::io::fcntl_dupfd_cloexec(descriptor::borrow(&file), 0)?;
     file.close().await?;
@@ -711,15 +782,43 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// The names in a folder; those that are no text are left out, since none of ours is so.
-async fn list(path: &Path) -> io::Result<Vec<String>> {
-    let path = path.to_owned();
-    #[expect(clippy::disallowed_methods, reason = "runs on the executor's blocking thread")]
-    let names = blocking(move || {
-        let entries = std::fs::read_dir(path)?;
-        entries.map(|entry| Ok(entry?.file_name().into_string().ok())).collect()
+#[expect(clippy::disallowed_methods, reason = "runs on the executor's blocking thread")]
+fn list(path: &Path) -> io::Result<Vec<String>> {
+    let names = std::fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+    let names: io::Result<Vec<Option<String>>> = names.collect();
+    Ok(names?.into_iter().flatten().collect())
+}
+
+/// What a topic's folder has.
+struct Contents {
+    has_checkpoint: bool,
+    /// Every file that may be a segment.
+    segments: Vec<FileSeen>,
+}
+
+/// A file as it looks from outside.
+struct FileSeen {
+    name: String,
+    bytes: u64,
+    /// Its first bytes, as many as a segment's header has if it is so long.
+    head: io::Result<Vec<u8>>,
+}
+
+/// Makes the folder, if it is not there, and says what it has. All at once: at a start with
+/// thousands of topics each way to the blocking thread and back counts.
+#[expect(clippy::disallowed_methods, reason = "runs on the executor's blocking thread")]
+fn look_into(folder: &Path) -> io::Result<Contents> {
+    std::fs::create_dir_all(folder)?;
+    let names = list(folder)?;
+    let has_checkpoint = names.iter().any(|name| name == CHECKPOINT);
+    let segments = names.into_iter().filter(|name| name.ends_with(".log")).map(|name| {
+        let mut file = std::fs::File::open(folder.join(&name))?;
+        let bytes = file.metadata()?.len();
+        let mut head = Vec::with_capacity(SEGMENT_HEADER_BYTES);
+        let read = file.by_ref().take(SEGMENT_HEADER_BYTES as u64).read_to_end(&mut head);
+        Ok(FileSeen { name, bytes, head: read.map(|_| head) })
     });
-    let names: Vec<Option<String>> = names.await?;
-    Ok(names.into_iter().flatten().collect())
+    Ok(Contents { has_checkpoint, segments: segments.collect::<io::Result<_>>()? })
 }
 
 #[expect(clippy::disallowed_methods, reason = "runs on the executor's blocking thread")]
@@ -860,7 +959,55 @@ mod tests {
             assert_eq!(log.end(), Sequence(4));
             append(&folder, &mut log, &["e"]);
             assert_eq!(read_all(&folder, &mut log).await[3..], ["d", "e"]);
-            assert_eq!(topics_in(&data_path).await.unwrap().len(), 1);
+            assert_eq!(folders_in(&data_path).await.unwrap().topics, [topic()]);
+        });
+    }
+
+    #[test]
+    fn a_folder_at_rest_holds_no_file_and_goes_on_where_it_was() {
+        on_a_core(async |data_path| {
+            let folder = TopicFolder::create(&data_path, topic()).await.unwrap();
+            let mut log = Log::create(IDS(), OPTIONS);
+            assert!(folder.wants_segment(&log));
+            folder.prepare().await.unwrap();
+            assert!(!folder.rest_if_idle(), "it was used just now");
+            assert!(folder.rest_if_idle());
+            assert!(folder.files.borrow().prepared.as_ref().unwrap().1.is_none());
+            append(&folder, &mut log, &["a"]);
+            folder.rest();
+            // Its file still has the name it was prepared under.
+            append(&folder, &mut log, &["b"]);
+            assert_eq!(files_of(&data_path), ["next-1.log"]);
+            folder.prepare().await.unwrap();
+            folder.rest();
+            append(&folder, &mut log, &["c"]);
+            log.evict(usize::MAX);
+            assert_eq!(read_all(&folder, &mut log).await, ["a", "b", "c"]);
+            assert!(!folder.rest_if_idle(), "it was read just now");
+            assert!(folder.rest_if_idle());
+            assert!(folder.files.borrow().recent.is_none());
+            folder.sync().await.unwrap();
+            assert_eq!(files_of(&data_path), ["00000000000000000000.log"]);
+            drop(folder);
+
+            let opened = open(&data_path).await;
+            assert!(opened.folder.files.borrow().active.as_ref().unwrap().1.is_none());
+            let (folder, mut log) = (opened.folder, opened.log);
+            append(&folder, &mut log, &["d"]);
+            assert_eq!(read_all(&folder, &mut log).await, ["a", "b", "c", "d"]);
+        });
+    }
+
+    #[test]
+    fn a_deletion_that_was_cut_short_is_ended() {
+        on_a_core(async |data_path| {
+            let left = data_path.join("orders.topic.removed");
+            std::fs::create_dir(&left).unwrap();
+            std::fs::write(left.join("00000000000000000000.log"), b"any").unwrap();
+            let folders = folders_in(&data_path).await.unwrap();
+            assert_eq!((&folders.topics[..], &folders.removed[..]), (&[][..], &[topic()][..]));
+            end_removal(&data_path, topic()).await.unwrap();
+            assert!(!left.exists());
         });
     }
 

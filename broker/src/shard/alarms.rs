@@ -18,6 +18,8 @@ pub enum Alarm {
     Connection(ConnectionKey),
     /// Changed topics want their checkpoints.
     Checkpoint,
+    /// Topics that were not used lately are to close their files.
+    Rest,
 }
 
 /// The alarms of one core.

@@ -1,6 +1,7 @@
 //! What has to wait: tasks of their own that carry on where a turn left off.
 
 use super::Shard;
+use super::abreast::abreast;
 use super::departure::FIRST;
 use super::state::Job;
 use crate::connection::socket::Sent;
@@ -73,6 +74,7 @@ impl Shard {
             let Some(hosted) = state.topics.get_mut(key) else { return };
             hosted.folder = folder;
             state.work.to_commit.push(key);
+            state.note_open_files(key, self.clock.now());
         }
         self.turn.wake();
     }
@@ -82,8 +84,12 @@ impl Shard {
         if let Some(Folder::Open(folder)) = folder {
             self.prepare_in(key, &folder).await;
         }
-        if let Some(hosted) = self.state.borrow_mut().topics.get_mut(key) {
-            hosted.preparing = false;
+        {
+            let mut state = self.state.borrow_mut();
+            if let Some(hosted) = state.topics.get_mut(key) {
+                hosted.preparing = false;
+            }
+            state.note_open_files(key, self.clock.now());
         }
         self.turn.wake();
     }
@@ -112,6 +118,7 @@ impl Shard {
         }
         {
             let mut state = self.state.borrow_mut();
+            state.note_open_files(key, self.clock.now());
             let Some(hosted) = state.topics.get_mut(key) else { return };
             let name = hosted.topic.name();
             hosted.reading.retain(|reading| *reading != plan);
@@ -151,12 +158,16 @@ impl Shard {
                 .map(|(key, _)| key)
                 .collect()
         };
-        for key in changed {
-            if let Err(error) = self.write_checkpoint(key).await {
-                tracing::error!("failed to write a checkpoint - {error}");
+        abreast(changed, move |key| {
+            let shard = self.clone();
+            async move {
+                if let Err(error) = shard.write_checkpoint(key).await {
+                    tracing::error!("failed to write a checkpoint - {error}");
+                }
+                shard.delete_segments(key).await;
             }
-            self.delete_segments(key).await;
-        }
+        })
+        .await;
     }
 
     /// Writes the checkpoint of one topic, as it is now. When that fails it is tried again later.

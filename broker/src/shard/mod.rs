@@ -10,11 +10,13 @@
 //! across a wait. Tasks are few: a reader for each connection, one that ends turns, one timer, and
 //! for each other core one that carries requests there and one that takes them in.
 
+mod abreast;
 pub mod administration;
 pub mod alarms;
 pub mod departure;
 pub mod doors;
 mod jobs;
+pub mod open_folders;
 mod recovery;
 mod run;
 pub mod signal;

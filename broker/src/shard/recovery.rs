@@ -4,10 +4,11 @@
 //! topic whose folder cannot be opened refuses publishes and says why.
 
 use super::Shard;
+use super::abreast::abreast;
 use super::departure::FIRST;
 use super::state::Job;
 use crate::log::checkpoint::TopicCheckpoint;
-use crate::log::storage_ring::{self, Opened, TopicFolder};
+use crate::log::storage_ring::{self, Folders, Opened, TopicFolder};
 use crate::log::{Log, LogOptions};
 use crate::shard::topics::{self, Folder};
 use crate::topic::Topic;
@@ -23,9 +24,9 @@ impl Shard {
     ///
     /// # Errors
     /// A sentence, when the data path cannot be listed.
-    pub(super) async fn recover(&self, catalogue: &Catalogue) -> Result<(), String> {
+    pub(super) async fn recover(self: &Rc<Self>, catalogue: Rc<Catalogue>) -> Result<(), String> {
         let data_path = &self.config.data_path;
-        let on_disk = storage_ring::topics_in(data_path)
+        let Folders { topics: on_disk, removed } = storage_ring::folders_in(data_path)
             .await
             .map_err(|error| format!("failed to list {} - {error}", data_path.display()))?;
         let listed = catalogue.topics.keys().copied();
@@ -34,11 +35,19 @@ impl Shard {
             .chain(on_disk)
             .filter(|name| !name.is_ephemeral() && placement.owner_of(*name) == self.here)
             .collect();
-        for name in ours {
-            self.recover_topic(name, catalogue.topics.get(&name)).await;
+        for name in removed.into_iter().filter(|name| placement.owner_of(*name) == self.here) {
+            if let Err(error) = storage_ring::end_removal(data_path, name).await {
+                tracing::error!("TOPIC({name}) failed to remove its log - {error}");
+            }
         }
+        let (shard, listed) = (self.clone(), catalogue.clone());
+        abreast(ours.into_iter().collect(), move |name| {
+            let (shard, listed) = (shard.clone(), listed.clone());
+            async move { shard.recover_topic(name, listed.topics.get(&name)).await }
+        })
+        .await;
         if self.here == FIRST {
-            let mut list = List::new(catalogue.clone());
+            let mut list = List::new(Catalogue::clone(&catalogue));
             // As NSQ does: the file is written once at every start.
             list.touch();
             self.state.borrow_mut().list = list;
@@ -85,13 +94,17 @@ impl Shard {
         let messages = topic.log().end() - topic.log().start();
         tracing::info!("TOPIC({name}): recovered {messages} messages");
         let mut state = self.state.borrow_mut();
+        let mut known = Catalogue::default();
+        known.topics.extend(listed.map(|listed| (name, listed.clone())));
         let found = std::iter::once(Change::Topic { topic: name, paused: topic.is_paused() });
         let found = found.chain(topic.channels().map(|channel| Change::Channel {
             topic: name,
             channel: channel.name(),
             paused: channel.is_paused(),
         }));
-        state.jobs.extend(found.map(Job::Note));
+        // Of thousands of topics a crash leaves few that the list does not know.
+        let news = found.filter(|&change| known.apply(change));
+        state.jobs.extend(news.map(Job::Note));
         let key = state.topics.host(topic, folder);
         state.set_topic_alarm(key);
     }

@@ -1,6 +1,7 @@
 //! The life of one core, from its start to its end.
 
 use super::Shard;
+use super::abreast::abreast;
 use super::departure::FIRST;
 use super::doors::Doors;
 use super::state::State;
@@ -119,7 +120,7 @@ async fn one_core(
         .wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let state = State::new(here, placement, config.clone(), random);
     let shard = Rc::new(Shard::new(config, clock, state));
-    shard.recover(&catalogue).await?;
+    shard.recover(Rc::new(catalogue)).await?;
     shard.turn.wake();
 
     let senders = Rc::new(senders);
@@ -161,14 +162,19 @@ impl Shard {
             state.connections.values_mut().for_each(crate::connection::Connection::die);
             state.topics.iter().map(|(key, _)| key).collect()
         };
-        for key in keys {
-            let now = self.clock.now();
-            self.folder_of(key).await;
-            self.state.borrow_mut().commit(key, now);
-            if let Err(error) = self.write_checkpoint(key).await {
-                tracing::error!("failed to write a checkpoint - {error}");
+        let shard = self.clone();
+        abreast(keys, move |key| {
+            let shard = shard.clone();
+            async move {
+                let now = shard.clock.now();
+                shard.folder_of(key).await;
+                shard.state.borrow_mut().commit(key, now);
+                if let Err(error) = shard.write_checkpoint(key).await {
+                    tracing::error!("failed to write a checkpoint - {error}");
+                }
             }
-        }
+        })
+        .await;
         if self.here == FIRST {
             self.write_list().await;
         }

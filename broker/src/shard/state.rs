@@ -9,13 +9,14 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::connection::{Connection, Reply};
 use crate::keys::{ConnectionKey, TopicKey};
-use crate::limits::UNOPENED_BYTES_MAX;
+use crate::limits::{FILES_REST_AFTER_SECONDS, UNOPENED_BYTES_MAX};
 use crate::lookup::Peers;
 use crate::message_id::IdSpace;
 use crate::routing::outbox::Outboxes;
 use crate::routing::placement::{Placement, ShardId};
 use crate::routing::request::{Answer, CallKey, Publish, PublishError, Request, Waiter};
-use crate::shard::topics::{Hosted, Topics};
+use crate::shard::open_folders::OpenFolders;
+use crate::shard::topics::{Folder, Hosted, Topics};
 use crate::topic::catalogue::Change;
 use crate::topic::list::List;
 use protocol::command::{Bodies, Verb};
@@ -46,6 +47,8 @@ pub struct State {
     pub lookup: Peers,
     /// On the core that accepts: how many connections each core has.
     pub loads: Vec<usize>,
+    /// Topics that have files open.
+    pub open_folders: OpenFolders,
     /// What is to be done at a time.
     pub alarms: Alarms,
     /// Requests gathered for other cores.
@@ -117,6 +120,7 @@ pub struct Call {
 impl State {
     /// A core that owns nothing yet.
     pub fn new(here: ShardId, placement: Placement, config: Rc<Config>, random: u64) -> Self {
+        let open_folders = OpenFolders::at_most(config.open_topics_per_shard);
         Self {
             here,
             placement,
@@ -127,6 +131,7 @@ impl State {
             list: List::default(),
             lookup: Peers::default(),
             loads: vec![0; placement.count()],
+            open_folders,
             alarms: Alarms::default(),
             outboxes: Outboxes::towards(placement.count()),
             calls: SlotMap::with_key(),
@@ -300,6 +305,48 @@ impl State {
         {
             self.alarms.set(at, Alarm::Topic(key));
         }
+    }
+
+    // --- open files ---
+
+    /// A file of the topic's folder was or will be opened: it is closed when the topic was not used
+    /// for a while, or when too many have files open.
+    pub fn note_open_files(&mut self, key: TopicKey, now: Now) {
+        let Some(hosted) = self.topics.get_mut(key) else { return };
+        if std::mem::replace(&mut hosted.has_open_files, true) {
+            return;
+        }
+        if self.open_folders.is_empty() {
+            self.set_rest_alarm(now);
+        }
+        if let Some(first) = self.open_folders.take_in(key)
+            && let Some(hosted) = self.topics.get_mut(first)
+        {
+            hosted.has_open_files = false;
+            if let Folder::Open(folder) = &hosted.folder {
+                folder.rest();
+            }
+        }
+    }
+
+    /// Closes the files of topics that were not used since this was done last.
+    pub fn rest_idle_folders(&mut self, now: Now) {
+        let Self { topics, open_folders, .. } = self;
+        open_folders.keep(|key| {
+            let Some(hosted) = topics.get_mut(key) else { return false };
+            if let Folder::Open(folder) = &hosted.folder {
+                hosted.has_open_files = !folder.rest_if_idle();
+            }
+            hosted.has_open_files
+        });
+        if !self.open_folders.is_empty() {
+            self.set_rest_alarm(now);
+        }
+    }
+
+    fn set_rest_alarm(&mut self, now: Now) {
+        let at = now.tick.plus(std::time::Duration::from_secs(FILES_REST_AFTER_SECONDS));
+        self.alarms.set(at, Alarm::Rest);
     }
 
     /// A topic of this core.

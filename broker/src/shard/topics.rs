@@ -34,6 +34,8 @@ pub struct Hosted {
     pub reading: Vec<ReadPlan>,
     /// The next segment is being opened.
     pub preparing: bool,
+    /// Its folder may have files open: it stands in [`super::open_folders::OpenFolders`].
+    pub has_open_files: bool,
     /// It is being deleted.
     pub leaving: bool,
     /// Why its log could not be written the last time, if it could not.
@@ -89,6 +91,7 @@ impl Topics {
             rings: Rings::default(),
             reading: Vec::new(),
             preparing: false,
+            has_open_files: false,
             leaving: false,
             write_error: None,
         });

@@ -47,6 +47,7 @@ impl State {
                 Alarm::Topic(key) => self.pass_time(key, now),
                 Alarm::Connection(key) => self.connection_alarm(key, now),
                 Alarm::Checkpoint => self.jobs.push(Job::Checkpoint),
+                Alarm::Rest => self.rest_idle_folders(now),
             }
         }
     }
@@ -146,6 +147,7 @@ impl State {
                     hosted.preparing = true;
                     self.jobs.push(Job::PrepareSegment(key));
                 }
+                self.note_open_files(key, now);
             }
             Folder::Failed(reason) => {
                 while let Some(write) = hosted.topic.seal(now) {
