@@ -978,6 +978,7 @@ mod tests {
             // Its file still has the name it was prepared under.
             append(&folder, &mut log, &["b"]);
             assert_eq!(files_of(&data_path), ["next-1.log"]);
+            assert!(folder.wants_segment(&log), "it must be named");
             folder.prepare().await.unwrap();
             folder.rest();
             append(&folder, &mut log, &["c"]);
