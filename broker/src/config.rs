@@ -11,6 +11,26 @@ use std::time::Duration;
 /// The version of NSQ whose behaviour this broker has, as clients and tools compare it.
 pub const NSQ_VERSION: &str = startup::version::NSQ_VERSION;
 
+/// What must have happened before a publisher is told `OK`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledge {
+    /// Its messages were taken in; they are written at the end of the turn.
+    Buffered,
+    /// The kernel has them: they survive the end of the process, however it comes.
+    Written,
+    /// The disk has them: they survive the loss of power.
+    Synced,
+}
+
+/// How long messages that nobody waits for may be written and not synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncPace {
+    /// Messages of a topic, 1 or more.
+    pub messages: u64,
+    /// After the first one; more than nothing.
+    pub after: Duration,
+}
+
 /// See the head of this file.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -30,6 +50,10 @@ pub struct Config {
     pub max_channel_consumers: u64,
     /// Bytes of messages a core may hold in memory beyond what is being sent.
     pub memory_bytes_per_shard: usize,
+    /// When a publish is answered.
+    pub acknowledge: Acknowledge,
+    /// When a log that no publisher waits for is synced.
+    pub sync_pace: SyncPace,
     /// Bytes of one file of a topic's log.
     pub segment_bytes_max: u64,
     /// Topics of a core that may have files open at once.

@@ -8,7 +8,7 @@
     reason = "a flag's documentation is its usage text, in NSQ's words"
 )]
 
-use crate::config::Config;
+use crate::config::{Acknowledge, Config, SyncPace};
 use clap::{ArgAction, Parser};
 use protocol::identify::Offer;
 use protocol::limits::Limits;
@@ -83,6 +83,16 @@ pub struct Flags {
     #[arg(long, value_parser = flags::integer::<i64>, default_value = "67108864")]
     pub max_bytes_per_file: i64,
 
+    /// when a publish is answered: buffered (taken in), written (handed to the system) or synced (on the disk) (default written)
+    #[arg(long, value_parser = acknowledge)]
+    pub acknowledge: Option<Acknowledge>,
+    /// messages of a topic after which its log is synced; 1 means --acknowledge=synced (default 2500)
+    #[arg(long, value_parser = flags::integer::<i64>)]
+    pub sync_every: Option<i64>,
+    /// time after which written messages are synced
+    #[arg(long, value_parser = duration::parse, default_value = "2s")]
+    pub sync_timeout: Duration,
+
     /// default duration to wait before auto-requeing a message
     #[arg(long, value_parser = duration::parse, default_value = "1m0s")]
     pub msg_timeout: Duration,
@@ -153,6 +163,8 @@ impl Flags {
             .ok()
             .filter(|level| (1..=9).contains(level))
             .ok_or("--max-deflate-level must be [1,9]")?;
+        let (acknowledge, sync_pace) =
+            promise(self.acknowledge, self.sync_every, self.sync_timeout)?;
         let memory_bytes = positive(self.memory_bytes, "--memory-bytes")?;
         let limits = Limits {
             max_message_bytes: positive(self.max_msg_size, "--max-msg-size")?,
@@ -195,6 +207,8 @@ impl Flags {
             max_channel_consumers: u64::try_from(self.max_channel_consumers)
                 .map_err(|_| "--max-channel-consumers must be 0 or more")?,
             memory_bytes_per_shard: memory_bytes / usize::from(shards),
+            acknowledge,
+            sync_pace,
             segment_bytes_max: positive(self.max_bytes_per_file, "--max-bytes-per-file")? as u64,
             open_topics_per_shard: crate::limits::OPEN_TOPICS_MAX,
             broadcast_address: if self.broadcast_address.is_empty() {
@@ -217,6 +231,48 @@ impl Flags {
     }
 }
 
+/// Messages after which nsqd syncs, unless it is told otherwise (NSQ behaviour).
+const SYNC_EVERY: i64 = 2_500;
+
+fn acknowledge(text: &str) -> Result<Acknowledge, flags::InvalidValue> {
+    match text {
+        "buffered" => Ok(Acknowledge::Buffered),
+        "written" => Ok(Acknowledge::Written),
+        "synced" => Ok(Acknowledge::Synced),
+        _ => Err(flags::InvalidValue("not one of buffered, written, synced")),
+    }
+}
+
+/// What the three flags mean together. nsqd's `--sync-every=1` is the wish to have every message on
+/// the disk, so it asks for that here too.
+fn promise(
+    acknowledge: Option<Acknowledge>,
+    sync_every: Option<i64>,
+    sync_timeout: Duration,
+) -> Result<(Acknowledge, SyncPace), String> {
+    let messages = positive(sync_every.unwrap_or(SYNC_EVERY), "--sync-every")? as u64;
+    if sync_timeout.is_zero() {
+        return Err("--sync-timeout must be more than 0".to_string());
+    }
+    let acknowledge = match (acknowledge, sync_every) {
+        (None, Some(1)) => Acknowledge::Synced,
+        (None, _) => Acknowledge::Written,
+        (Some(Acknowledge::Synced), Some(every)) if every != 1 => {
+            return Err(format!(
+                "--acknowledge=synced and --sync-every={every} contradict each other: the one \
+                 syncs before every answer; leave one of them out"
+            ));
+        }
+        (Some(Acknowledge::Written | Acknowledge::Buffered), Some(1)) => {
+            return Err("--sync-every=1 means --acknowledge=synced, and another was given; leave \
+                        one of them out"
+                .to_string());
+        }
+        (Some(given), _) => given,
+    };
+    Ok((acknowledge, SyncPace { messages, after: sync_timeout }))
+}
+
 fn positive(value: i64, flag: &str) -> Result<usize, String> {
     usize::try_from(value)
         .ok()
@@ -231,4 +287,55 @@ fn address(text: &str, flag: &str) -> Result<SocketAddr, String> {
         .to_socket_addrs()
         .map_err(|error| format!("{flag} ({text}) is not an address and port - {error}"))?;
     addresses.next().ok_or_else(|| format!("{flag} ({text}) names no address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn promised(arguments: &[&str]) -> Result<(Acknowledge, u64, u128), String> {
+        let all = std::iter::once("nsqd").chain(arguments.iter().copied());
+        let flags = Flags::try_parse_from(all).map_err(|error| error.to_string())?;
+        let config = flags.into_config(1, 0)?;
+        Ok((config.acknowledge, config.sync_pace.messages, config.sync_pace.after.as_millis()))
+    }
+
+    #[test]
+    fn what_ok_means_is_one_setting_and_nsqs_flags_are_mapped_on_it() {
+        use Acknowledge::{Buffered, Synced, Written};
+        let cases: [(&[&str], _); 8] = [
+            (&[], (Written, 2_500, 2_000)),
+            (&["--acknowledge=written"], (Written, 2_500, 2_000)),
+            (&["--acknowledge=synced"], (Synced, 2_500, 2_000)),
+            (&["--acknowledge=buffered"], (Buffered, 2_500, 2_000)),
+            (&["--sync-every=1"], (Synced, 1, 2_000)),
+            (&["--sync-every=1", "--acknowledge=synced"], (Synced, 1, 2_000)),
+            (&["--sync-every=2", "--sync-timeout=50ms"], (Written, 2, 50)),
+            (&["--sync-every=9", "--acknowledge=buffered"], (Buffered, 9, 2_000)),
+        ];
+        for (arguments, expected) in cases {
+            assert_eq!(promised(arguments), Ok(expected), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn flags_that_contradict_each_other_are_refused_with_both_names() {
+        for arguments in [
+            &["--acknowledge=written", "--sync-every=1"],
+            &["--acknowledge=buffered", "--sync-every=1"],
+            &["--acknowledge=synced", "--sync-every=2"],
+        ] {
+            let refused = promised(arguments).unwrap_err();
+            assert!(refused.contains("--sync-every"), "{refused}");
+            assert!(refused.contains("--acknowledge=synced"), "{refused}");
+        }
+        for arguments in [
+            &["--acknowledge=always"][..],
+            &["--sync-every=0"],
+            &["--sync-every=-1"],
+            &["--sync-timeout=0s"],
+        ] {
+            assert!(promised(arguments).is_err(), "{arguments:?}");
+        }
+    }
 }

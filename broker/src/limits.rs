@@ -42,6 +42,21 @@ pub const FILES_PER_TOPIC: usize = 4;
 /// Topics a core recovers at once, and checkpoints it writes at once: while one waits for the disk
 /// the next goes on, and a thousand do not wait for one another's memory.
 pub const TOPICS_ABREAST: usize = 32;
+/// The least time from the start of a sync that nobody waits for to the next one's. Every message
+/// goes through the log, not only what overflows memory as in nsqd, so a count of 2,500 messages
+/// alone would mean a thousand syncs a second under load.
+pub const SYNC_PAUSE_MILLISECONDS: u64 = 100;
+
+/// How often a read of the log that the disk refused is tried, in all, before its messages count as
+/// lost. With the pauses between, two seconds: a path to a disk that comes back has come back.
+pub const READ_TRIES: u32 = 4;
+
+/// The pause before the second try; each one after is three times as long.
+pub const READ_PAUSE_MILLISECONDS: u64 = 150;
+
+/// How long a topic waits before it tries again to make its folder, and a core to write the list of
+/// topics, when the disk refused.
+pub const TRY_AGAIN_MILLISECONDS: u64 = 1_000;
 
 /// An open block larger than this is written at once. At a gigabyte per second a write of this
 /// size holds the core for a millisecond.

@@ -9,6 +9,7 @@ use glommio::CpuSet;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 
 fn main() {
     let (mut flags, given) = startup::flags::parse::<Flags>();
@@ -62,6 +63,7 @@ fn start(flags: Flags, asked_in_vain: impl Iterator<Item = &'static str>) -> Res
     let instantiate = |reason: String| format!("failed to instantiate nsqd - {reason}");
     let mut config = flags.into_config(processors.len(), started_at).map_err(instantiate)?;
 
+    survive_file_size_limit().map_err(|error| format!("failed to listen for signals - {error}"))?;
     // Before anybody can know that the broker is there, and tell it to stop.
     let stop = stop_signals().map_err(|error| format!("failed to listen for signals - {error}"))?;
     tracing::info!("{}", startup::version::line("nsqd"));
@@ -129,6 +131,13 @@ fn announce(what: &str, listener: Option<&TcpListener>) -> Option<std::net::Sock
     let address = listener?.local_addr().ok()?;
     tracing::info!("{what}: listening on {address}");
     Some(address)
+}
+
+/// Has a write beyond the limit of a file's size (`ulimit -f`) fail like any that the disk refuses,
+/// rather than end the process: any handler does.
+fn survive_file_size_limit() -> std::io::Result<()> {
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default())?;
+    Ok(())
 }
 
 /// A socket that becomes readable at SIGTERM and SIGINT.

@@ -20,6 +20,8 @@
 
 pub mod block;
 pub mod checkpoint;
+#[cfg(test)]
+pub mod faults;
 mod fields;
 mod gaps;
 mod index;
@@ -43,7 +45,7 @@ use block::{Block, Layout, Place, frame_bytes};
 use bytes::Bytes;
 use index::{Entry, Index};
 use page::OpenBlock;
-use protocol::frame::message_frame_header;
+use protocol::frame::{MESSAGE_FRAME_OVERHEAD, message_frame_header};
 use reading::Hint;
 use recovery::RecoveredSegment;
 use scan::{Scanner, Step};
@@ -85,6 +87,12 @@ impl Write {
     /// The messages of the block.
     pub fn messages(&self) -> Range<Sequence> {
         self.layout.first..self.layout.end()
+    }
+
+    /// The bytes of their bodies.
+    pub fn body_bytes(&self) -> u64 {
+        let overhead = MESSAGE_FRAME_OVERHEAD as u64 * u64::from(self.layout.count);
+        u64::from(self.layout.payload_bytes) - overhead
     }
 }
 
@@ -344,6 +352,14 @@ impl Log {
             segment.next_sequence = next_sequence;
         }
         self.settle(layout.first, Outcome::Abandoned);
+    }
+
+    /// No more blocks go to the segment that is written to; the next one starts another. For a file
+    /// that could not be synced: what is added to it might be lost with the rest.
+    pub fn close_segment(&mut self) {
+        if let Some(segment) = self.segments.back_mut() {
+            segment.is_open = false;
+        }
     }
 
     fn settle(&mut self, first: Sequence, outcome: Outcome) {

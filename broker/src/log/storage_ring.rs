@@ -20,6 +20,8 @@
 //! Knows: files. Does not know: what is in them, and what to do when the disk fails.
 
 use super::checkpoint::{CheckpointError, Decoded, Record, TopicCheckpoint};
+#[cfg(test)]
+use super::faults::{Faults, Operation};
 use super::reading::{Damage, ReadPlan};
 use super::recovery::{Cut, Recovered, Recovery, SegmentFile, SetAside};
 use super::segment::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName};
@@ -32,10 +34,9 @@ use glommio::sync::Semaphore;
 use protocol::name::TopicName;
 use rustix::fs::{Mode, OFlags};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::ops::Deref;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::{fmt, io};
@@ -54,6 +55,10 @@ pub(crate) const REMOVED_SUFFIX: &str = ".removed";
 /// How the names of segments start that have not got their own yet.
 pub(crate) const PREPARED_PREFIX: &str = "next-";
 
+/// What is read at once where the disk refuses to read more: a page, so that a bad sector costs the
+/// blocks in it and no others.
+const SALVAGED_BYTES: usize = 4 << 10;
+
 /// See the head of this file. One for each topic that is not ephemeral.
 ///
 /// Appends run one after another, since they do not wait; reads, checkpoints and deletions may run
@@ -67,6 +72,8 @@ pub struct TopicFolder {
     checkpoint: Cell<Option<CheckpointFile>>,
     /// Held while a segment is renamed, so that it is tried once.
     naming_turn: Semaphore,
+    /// Held while the log is synced: who comes second must not find that nothing is left to do.
+    sync_turn: Semaphore,
     is_preparing: Cell<bool>,
     /// The folder is gone, and one of the same name may belong to another topic: nothing is made,
     /// replaced or deleted by name any more.
@@ -75,6 +82,8 @@ pub struct TopicFolder {
     nears_next: Cell<bool>,
     /// Whether a file was used since [`Self::rest_if_idle`] looked last.
     is_used: Cell<bool>,
+    #[cfg(test)]
+    faults: Faults,
 }
 
 #[derive(Clone, Copy)]
@@ -88,23 +97,44 @@ struct CheckpointFile {
 #[derive(Default)]
 struct Files {
     /// The segment that is written to, and its file while that is open.
-    active: Option<(SegmentName, Option<OwnedFd>)>,
+    active: Option<(SegmentName, Option<Rc<BufferedFile>>)>,
     /// The name that the next one's file has until it is one, and the file while that is open.
-    prepared: Option<(String, Option<OwnedFd>)>,
+    prepared: Option<(String, Option<Rc<BufferedFile>>)>,
     prepared_count: u64,
     /// A segment that still has the name it was prepared under.
     misnamed: Option<(SegmentName, String)>,
-    /// The segment that was read or synced last.
+    /// The segment that was read last.
     recent: Option<(SegmentName, Rc<BufferedFile>)>,
-    /// Segments with blocks that were not synced.
-    unsynced: BTreeSet<SegmentName>,
+    /// Segments with blocks that were not synced, and their files while those are open: only the
+    /// descriptor that wrote is sure to be told of a write-back that failed.
+    unsynced: BTreeMap<SegmentName, Option<Rc<BufferedFile>>>,
     /// Whether files were made since the folder was synced.
     is_folder_unsynced: bool,
+    /// Whether the folder was made since the one it is in was synced.
+    is_parent_unsynced: bool,
 }
 
 impl fmt::Debug for TopicFolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TopicFolder").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Why blocks are not known to be on the disk itself.
+#[derive(Debug)]
+pub enum SyncError {
+    /// Something that is needed first could not be had; they can be synced another time.
+    NotTried(io::Error),
+    /// The disk failed. What became of them is not known, and another try would prove nothing: the
+    /// kernel may have dropped the pages, and then has nothing left to fail with.
+    Failed(io::Error),
+}
+
+impl fmt::Display for SyncError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotTried(error) | Self::Failed(error) => write!(f, "sync: {error}"),
+        }
     }
 }
 
@@ -240,7 +270,9 @@ impl TopicFolder {
             std::fs::create_dir(&wanted)
         })
         .await?;
-        Ok(Self::at(path))
+        let folder = Self::at(path);
+        folder.files.borrow_mut().is_parent_unsynced = true;
+        Ok(folder)
     }
 
     /// The folder of a topic that was there before, made if it is not, with all that is in it.
@@ -258,6 +290,11 @@ impl TopicFolder {
         let wanted = path.clone();
         let there = blocking(move || look_into(&wanted)).await?;
         let folder = Self::at(path);
+        {
+            // Whoever made them may have been killed before they were synced.
+            let mut files = folder.files.borrow_mut();
+            (files.is_folder_unsynced, files.is_parent_unsynced) = (true, true);
+        }
         let mut findings = Findings::default();
         let checkpoint =
             if there.has_checkpoint { folder.read_checkpoint(&mut findings).await? } else { None };
@@ -285,11 +322,20 @@ impl TopicFolder {
             checkpoint_turn: Semaphore::new(1),
             checkpoint: Cell::new(None),
             naming_turn: Semaphore::new(1),
+            sync_turn: Semaphore::new(1),
             is_preparing: Cell::new(false),
             is_removed: Cell::new(false),
             nears_next: Cell::new(true),
             is_used: Cell::new(false),
+            #[cfg(test)]
+            faults: Faults::default(),
         }
+    }
+
+    /// What the disk is to refuse.
+    #[cfg(test)]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     // --- appending ---
@@ -309,12 +355,17 @@ impl TopicFolder {
             files.active = Some((name, Some(self.open_again(&files, name)?)));
         }
         let (_, file) = files.active.as_ref().expect("it was started just now");
-        let file = file.as_ref().expect("it was opened just now");
+        let file = file.clone().expect("it was opened just now");
         if let Some(header) = &write.starts_segment {
-            write_all(file, header, 0)?;
+            write_all(&file, header, 0)?;
         }
-        write_all(file, &write.bytes, write.offset)?;
-        files.unsynced.insert(write.segment);
+        #[cfg(test)]
+        if let Some(error) = self.faults.next(Operation::Write) {
+            write_all(&file, &write.bytes[..write.bytes.len() / 2], write.offset)?;
+            return Err(error);
+        }
+        write_all(&file, &write.bytes, write.offset)?;
+        files.unsynced.entry(write.segment).or_insert(Some(file));
         Ok(())
     }
 
@@ -325,11 +376,11 @@ impl TopicFolder {
                 files.misnamed = Some((name, prepared_name));
                 file
             }
-            None => Some(rustix::fs::open(
+            None => Some(Rc::new(descriptor::adopt_file(rustix::fs::open(
                 self.path_of(name),
                 OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC,
                 Mode::from_raw_mode(0o644),
-            )?),
+            )?))),
         };
         files.active = Some((name, file));
         files.is_folder_unsynced = true;
@@ -338,14 +389,14 @@ impl TopicFolder {
 
     /// Opens the segment that is written to once more. The kernel still knows a file that was in use
     /// a while ago, so this seldom waits for the disk.
-    fn open_again(&self, files: &Files, name: SegmentName) -> io::Result<OwnedFd> {
+    fn open_again(&self, files: &Files, name: SegmentName) -> io::Result<Rc<BufferedFile>> {
         let open = |path| rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
         let file = match open(self.current_path_of(files, name)) {
             // It got its proper name meanwhile.
             Err(rustix::io::Errno::NOENT) => open(self.path_of(name)),
             opened => opened,
         };
-        Ok(file?)
+        Ok(Rc::new(descriptor::adopt_file(file?)))
     }
 
     /// Closes its files, unless one was used since this was called last; whether none is open now.
@@ -357,10 +408,12 @@ impl TopicFolder {
         is_idle
     }
 
-    /// Closes its files; the next write or read opens again what it needs. What was not synced can
-    /// still be: that is the file's affair, not the descriptor's.
+    /// Closes its files; the next write, read or sync opens again what it needs. The kernel keeps an
+    /// error of a write-back that nobody was told of with the file, as long as it keeps the file in
+    /// memory; so this is for topics that were synced meanwhile, or where files run out.
     pub fn rest(&self) {
         let mut files = self.files.borrow_mut();
+        files.unsynced.values_mut().for_each(|file| *file = None);
         if let Some((_, file)) = &mut files.active {
             *file = None;
         }
@@ -420,25 +473,86 @@ impl TopicFolder {
         Ok(())
     }
 
-    /// Brings all that was appended before this call to the disk itself.
+    /// Brings all that was appended before this call to the disk itself, the names of new files
+    /// included.
     ///
     /// # Errors
-    /// When the disk refuses. What was appended may be lost then, and another try proves nothing.
-    pub async fn sync(&self) -> io::Result<()> {
-        let (segments, is_folder_unsynced) = {
+    /// See [`SyncError`]. After [`SyncError::Failed`] no more blocks should go to the segment that
+    /// is written to ([`Log::close_segment`]).
+    pub async fn sync(&self) -> Result<(), SyncError> {
+        let _turn = self
+            .sync_turn
+            .acquire_permit(1)
+            .await
+            .map_err(|error| SyncError::NotTried(error.into()))?;
+        let (mut segments, is_folder_unsynced, is_parent_unsynced) = {
             let mut files = self.files.borrow_mut();
-            (std::mem::take(&mut files.unsynced), std::mem::take(&mut files.is_folder_unsynced))
+            (
+                std::mem::take(&mut files.unsynced),
+                std::mem::take(&mut files.is_folder_unsynced),
+                std::mem::take(&mut files.is_parent_unsynced),
+            )
         };
-        for segment in segments {
-            self.file_of(segment).await?.fdatasync().await?;
+        while let Some((name, file)) = segments.pop_first() {
+            let Err(error) = self.sync_segment(name, file).await else { continue };
+            let mut files = self.files.borrow_mut();
+            match error {
+                // What was written to it meanwhile may be lost with the rest.
+                SyncError::Failed(_) => drop(files.unsynced.remove(&name)),
+                SyncError::NotTried(_) => drop(segments.insert(name, None)),
+            }
+            for (name, file) in segments {
+                files.unsynced.entry(name).or_insert(file);
+            }
+            files.is_folder_unsynced |= is_folder_unsynced;
+            files.is_parent_unsynced |= is_parent_unsynced;
+            return Err(error);
         }
-        if is_folder_unsynced {
-            self.name_properly().await?;
-            let folder = glommio::io::Directory::open(&self.path).await?;
-            folder.sync().await?;
-            folder.close().await?;
+        if self.is_removed.get() {
+            return Ok(());
+        }
+        // A file is found by the name it was prepared under too, so only that it has one matters.
+        if is_folder_unsynced && let Err(error) = sync_folder(&self.path).await {
+            let mut files = self.files.borrow_mut();
+            files.is_folder_unsynced = true;
+            files.is_parent_unsynced |= is_parent_unsynced;
+            return Err(error);
+        }
+        if is_parent_unsynced
+            && let Some(parent) = self.path.parent()
+            && let Err(error) = sync_folder(parent).await
+        {
+            self.files.borrow_mut().is_parent_unsynced = true;
+            return Err(error);
         }
         Ok(())
+    }
+
+    async fn sync_segment(
+        &self,
+        name: SegmentName,
+        file: Option<Rc<BufferedFile>>,
+    ) -> Result<(), SyncError> {
+        #[cfg(test)]
+        if let Some(error) = self.faults.next(Operation::Sync) {
+            // It takes its time to fail.
+            glommio::timer::sleep(std::time::Duration::from_millis(50)).await;
+            return Err(SyncError::Failed(error));
+        }
+        let file = match file {
+            Some(file) => file,
+            None => {
+                let files = self.files.borrow();
+                match self.open_again(&files, name) {
+                    // Somebody took it away, with what was in it.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        return Err(SyncError::Failed(error));
+                    }
+                    opened => opened.map_err(SyncError::NotTried)?,
+                }
+            }
+        };
+        file.fdatasync().await.map_err(|error| SyncError::Failed(plain(error)))
     }
 
     // --- reading ---
@@ -452,7 +566,39 @@ impl TopicFolder {
             return Ok(Data::Joined(Vec::new()));
         }
         let file = self.file_of(plan.segment).await?;
+        #[cfg(test)]
+        if let Some(error) = self.faults.next(Operation::Read) {
+            return Err(error);
+        }
         read_at(&file, plan.offset, plan.bytes).await
+    }
+
+    /// Reads what a plan says as far as the disk gives it, in small pieces; zeros stand for those
+    /// that it refuses. For what [`Self::read`] could not read.
+    ///
+    /// # Errors
+    /// When not even the file can be opened.
+    pub async fn salvage(&self, plan: &ReadPlan) -> io::Result<Vec<u8>> {
+        let file = self.file_of(plan.segment).await?;
+        let mut saved = Vec::with_capacity(plan.bytes);
+        while saved.len() < plan.bytes {
+            let bytes = SALVAGED_BYTES.min(plan.bytes - saved.len());
+            #[cfg(test)]
+            let is_refused = self.faults.next(Operation::Salvage).is_some();
+            #[cfg(not(test))]
+            let is_refused = false;
+            match read_at(&file, plan.offset + saved.len() as u64, bytes).await {
+                Ok(piece) if !is_refused => {
+                    saved.extend_from_slice(&piece);
+                    if piece.len() < bytes {
+                        break;
+                    }
+                }
+                // No block has zeros for a header or for a checksum, so these count as damage.
+                _ => saved.resize(saved.len() + bytes, 0),
+            }
+        }
+        Ok(saved)
     }
 
     /// The segment's file, for reading.
@@ -460,6 +606,11 @@ impl TopicFolder {
         self.is_used.set(true);
         let path = {
             let files = self.files.borrow();
+            if let Some((name, Some(file))) = &files.active
+                && *name == segment
+            {
+                return Ok(file.clone());
+            }
             if let Some((name, file)) = &files.recent
                 && *name == segment
             {
@@ -468,10 +619,10 @@ impl TopicFolder {
             self.current_path_of(&files, segment)
         };
         let opened = BufferedFile::open(path).await;
-        let file = match opened.map_err(io::Error::from) {
+        let file = match opened.map_err(plain) {
             // It got its proper name meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                BufferedFile::open(self.path_of(segment)).await?
+                BufferedFile::open(self.path_of(segment)).await.map_err(plain)?
             }
             opened => opened?,
         };
@@ -512,6 +663,11 @@ impl TopicFolder {
         let _turn = self.checkpoint_turn.acquire_permit(1).await?;
         if self.is_removed.get() {
             return Ok(());
+        }
+        #[cfg(test)]
+        if let Some(error) = self.faults.next(Operation::Checkpoint) {
+            self.checkpoint.set(None);
+            return Err(error);
         }
         let before = self.checkpoint.take();
         let path = self.path.join(CHECKPOINT);
@@ -694,20 +850,20 @@ fn folder_of(data_path: &Path, topic: TopicName) -> PathBuf {
     data_path.join(format!("{}{FOLDER_SUFFIX}", topic.as_str()))
 }
 
-/// Makes a file through the ring, and keeps a descriptor of it alone: glommio's files cost much
-/// more memory.
-async fn create_for_append(path: &Path) -> io::Result<OwnedFd> {
+/// Makes a file through the ring, and keeps a descriptor of it alone: a file that remembers its path
+/// costs much more memory.
+async fn create_for_append(path: &Path) -> io::Result<Rc<BufferedFile>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(true).mode(0o644);
-    let file = options.buffered_open(path).await?;
+    let file = options.buffered_open(path).await.map_err(plain)?;
     let descriptor = rustix::io::fcntl_dupfd_cloexec(descriptor::borrow(&file), 0)?;
     file.close().await?;
-    Ok(descriptor)
+    Ok(Rc::new(descriptor::adopt_file(descriptor)))
 }
 
-fn write_all(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+fn write_all(file: &BufferedFile, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
-        match rustix::io::pwrite(file, bytes, offset) {
+        match rustix::io::pwrite(descriptor::borrow(file), bytes, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => {
                 bytes = &bytes[written..];
@@ -766,11 +922,33 @@ async fn replace(path: &Path, bytes: Vec<u8>, durability: Durability) -> io::Res
     if durability == Durability::Synced
         && let Some(parent) = path.parent()
     {
-        let folder = glommio::io::Directory::open(parent).await?;
-        folder.sync().await?;
-        folder.close().await?;
+        sync_folder(parent).await.map_err(|error| match error {
+            SyncError::NotTried(error) | SyncError::Failed(error) => error,
+        })?;
     }
     Ok(())
+}
+
+/// Whether the process or the system has too little of something for now: it says nothing about
+/// what is on the disk.
+pub fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [
+        rustix::io::Errno::MFILE,
+        rustix::io::Errno::NFILE,
+        rustix::io::Errno::NOMEM,
+        rustix::io::Errno::AGAIN,
+        rustix::io::Errno::INTR,
+    ];
+    rustix::io::Errno::from_io_error(error).is_some_and(|error| shortages.contains(&error))
+}
+
+/// What the system said, and no more: the ring's own words name the call and the path, which
+/// clients should not be told, and hide the number.
+fn plain(error: glommio::GlommioError<()>) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => error.into(),
+    }
 }
 
 // --- on the executor's blocking thread ---
@@ -819,6 +997,18 @@ fn look_into(folder: &Path) -> io::Result<Contents> {
         Ok(FileSeen { name, bytes, head: read.map(|_| head) })
     });
     Ok(Contents { has_checkpoint, segments: segments.collect::<io::Result<_>>()? })
+}
+
+/// Brings the names in a folder to the disk itself. Not `fdatasync`, which the ring has: a file
+/// system may think that names are not a folder's data.
+async fn sync_folder(path: &Path) -> Result<(), SyncError> {
+    let path = path.to_owned();
+    let synced = blocking(move || {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(path, flags, Mode::empty())?;
+        Ok(rustix::fs::fsync(folder).map_err(io::Error::from))
+    });
+    synced.await.map_err(SyncError::NotTried)?.map_err(SyncError::Failed)
 }
 
 #[expect(clippy::disallowed_methods, reason = "runs on the executor's blocking thread")]
@@ -1058,7 +1248,7 @@ mod tests {
                 OFlags::RDWR,
                 Mode::empty(),
             );
-            write_all(&torn.unwrap(), b"\x89NSB torn", log.disk_bytes()).unwrap();
+            rustix::io::pwrite(torn.unwrap(), b"\x89NSB torn", log.disk_bytes()).unwrap();
             let checkpoint = data_path.join("orders.topic/checkpoint");
             replace_file(&checkpoint, b"no checkpoint".to_vec()).await.unwrap();
             replace_file(

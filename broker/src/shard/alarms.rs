@@ -20,6 +20,10 @@ pub enum Alarm {
     Checkpoint,
     /// Topics that were not used lately are to close their files.
     Rest,
+    /// Logs are due to be synced.
+    Sync,
+    /// The list of topics could not be written, and is tried again.
+    List,
 }
 
 /// The alarms of one core.

@@ -2,12 +2,16 @@
 
 use super::Shard;
 use super::abreast::abreast;
+use super::alarms::Alarm;
 use super::departure::FIRST;
 use super::state::Job;
+use super::troubles::Task;
+use crate::config::Acknowledge;
 use crate::connection::socket::Sent;
 use crate::keys::{ConnectionKey, TopicKey};
+use crate::limits::{READ_PAUSE_MILLISECONDS, READ_TRIES, TRY_AGAIN_MILLISECONDS};
 use crate::log::ReadPlan;
-use crate::log::storage_ring::{self, TopicFolder};
+use crate::log::storage_ring::{self, Data, TopicFolder};
 use crate::routing::request::{Action, Answer, Question};
 use crate::shard::topics::Folder;
 use crate::topic::catalogue::Change;
@@ -19,8 +23,10 @@ use std::time::Duration;
 
 /// How often a task looks again at a folder that is being opened.
 const FOLDER_POLL: Duration = Duration::from_millis(1);
-/// How long a read of the log that the disk refused waits for its next try.
-const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How long a task waits that found no descriptor or no memory left.
+const SHORTAGE_PAUSE: Duration = Duration::from_secs(1);
+/// How often a core that is going down looks whether its logs are synced.
+const SYNC_POLL: Duration = Duration::from_millis(1);
 
 impl Shard {
     /// Starts the tasks that the last turn left.
@@ -37,6 +43,8 @@ impl Shard {
                     spawn(async move { shard.read_log(topic, plan).await });
                 }
                 Job::Checkpoint => spawn(async move { shard.write_checkpoints().await }),
+                Job::Sync(topics) => spawn(async move { shard.sync_logs(topics).await }),
+                Job::WriteList => spawn(async move { shard.write_list().await }),
                 Job::SendWhenPossible(connection) => {
                     spawn(async move { shard.send_when_possible(connection).await });
                 }
@@ -53,30 +61,53 @@ impl Shard {
 
     // --- the log ---
 
+    /// Opens the folder of a new topic; when the disk refuses, tries again until it does not. What
+    /// is published meanwhile is refused.
     async fn open_folder(self: Rc<Self>, key: TopicKey) {
-        let Some(name) = self.state.borrow().topics.get(key).map(|hosted| hosted.topic.name())
-        else {
-            return;
-        };
-        let folder = match TopicFolder::create(&self.config.data_path, name).await {
-            Ok(folder) => {
-                let folder = Rc::new(folder);
-                self.prepare_in(key, &folder).await;
-                Folder::Open(folder)
+        loop {
+            let Some(name) = self.state.borrow().topics.get(key).map(|hosted| hosted.topic.name())
+            else {
+                return;
+            };
+            let folder = match TopicFolder::create(&self.config.data_path, name).await {
+                Ok(folder) => {
+                    let folder = Rc::new(folder);
+                    self.prepare_in(key, &folder).await;
+                    Folder::Open(folder)
+                }
+                Err(error) => Folder::Failed(format!("create: {error}")),
+            };
+            let is_open = {
+                let now = self.clock.now();
+                let mut state = self.state.borrow_mut();
+                let Some(hosted) = state.topics.get_mut(key) else { return };
+                if let Folder::Failed(reason) = &folder {
+                    hosted.troubles.failed(Task::Write, reason.clone());
+                    if hosted.troubles.may_say(now.tick) {
+                        tracing::error!("TOPIC({name}) failed to open its log - {reason}");
+                    }
+                } else if hosted.troubles.done(Task::Write) {
+                    tracing::info!("TOPIC({name}): its log is open");
+                }
+                let is_open = matches!(folder, Folder::Open(_));
+                hosted.folder = folder;
+                state.work.to_commit.push(key);
+                state.note_open_files(key, now);
+                is_open
+            };
+            self.turn.wake();
+            if is_open {
+                return;
             }
-            Err(error) => {
-                tracing::error!("TOPIC({name}) failed to open its log - {error}");
-                Folder::Failed(error.to_string())
-            }
-        };
-        {
+            glommio::timer::sleep(Duration::from_millis(TRY_AGAIN_MILLISECONDS)).await;
             let mut state = self.state.borrow_mut();
             let Some(hosted) = state.topics.get_mut(key) else { return };
-            hosted.folder = folder;
-            state.work.to_commit.push(key);
-            state.note_open_files(key, self.clock.now());
+            if hosted.leaving {
+                // There is nothing to remove, and nothing to be made any more.
+                return;
+            }
+            hosted.folder = Folder::Opening;
         }
-        self.turn.wake();
     }
 
     async fn prepare_segment(self: Rc<Self>, key: TopicKey) {
@@ -98,8 +129,10 @@ impl Shard {
     /// and says why.
     async fn prepare_in(&self, key: TopicKey, folder: &TopicFolder) {
         if let Err(error) = folder.prepare().await {
-            let state = self.state.borrow();
-            if let Some(hosted) = state.topics.get(key) {
+            let mut state = self.state.borrow_mut();
+            if let Some(hosted) = state.topics.get_mut(key)
+                && hosted.troubles.may_say(self.clock.now().tick)
+            {
                 let name = hosted.topic.name();
                 tracing::error!("TOPIC({name}) failed to open a segment of its log - {error}");
             }
@@ -107,41 +140,74 @@ impl Shard {
     }
 
     async fn read_log(self: Rc<Self>, key: TopicKey, plan: ReadPlan) {
-        let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
-        let Some(Folder::Open(folder)) = folder else { return };
-        let read = folder.read(&plan).await;
-        let is_missing =
-            read.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
-        if read.is_err() && !is_missing {
-            // The next delivery asks again; until then nothing spins.
-            glommio::timer::sleep(READ_AGAIN_AFTER).await;
-        }
+        let Some((name, folder)) = ({
+            let state = self.state.borrow();
+            state.topics.get(key).map(|hosted| (hosted.topic.name(), hosted.folder.clone()))
+        }) else {
+            return;
+        };
+        let Folder::Open(folder) = folder else { return };
+        let read = read_patiently(name, &folder, &plan).await;
         {
             let mut state = self.state.borrow_mut();
             state.note_open_files(key, self.clock.now());
             let Some(hosted) = state.topics.get_mut(key) else { return };
-            let name = hosted.topic.name();
             hosted.reading.retain(|reading| *reading != plan);
-            match read {
-                Ok(bytes) => {
-                    for damage in hosted.topic.log_mut().loaded(&plan, &bytes).damage {
-                        tracing::error!("TOPIC({name}): {damage}");
-                    }
-                    state.memory_growth += bytes.len();
-                }
-                Err(error) => {
-                    tracing::error!("TOPIC({name}) failed to read its log - {error}");
-                    if is_missing {
-                        // Somebody took the file away; waiting would not bring it back.
-                        for damage in hosted.topic.log_mut().unreadable(&plan).damage {
-                            tracing::error!("TOPIC({name}): {damage}");
-                        }
-                    }
-                }
+            let log = hosted.topic.log_mut();
+            let report = match &read {
+                Read::Whole(bytes) => log.loaded(&plan, bytes),
+                Read::Partly(bytes) => log.loaded(&plan, bytes),
+                Read::Nothing => log.unreadable(&plan),
+            };
+            for damage in report.damage {
+                tracing::error!("TOPIC({name}): {damage}");
             }
+            state.memory_growth += plan.bytes;
             state.queue_to_deliver(key);
         }
         self.turn.wake();
+    }
+
+    // --- syncing ---
+
+    /// Carries out a round of syncs. Where somebody waits all topics go at once, so that they share
+    /// the file system's commit; else one after another, since nothing is urgent.
+    async fn sync_logs(self: Rc<Self>, topics: Vec<TopicKey>) {
+        for key in topics {
+            if self.config.acknowledge == Acknowledge::Synced {
+                let shard = self.clone();
+                spawn(async move { shard.sync_log(key).await });
+            } else {
+                self.sync_log(key).await;
+            }
+        }
+    }
+
+    async fn sync_log(&self, key: TopicKey) {
+        let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
+        let result = match folder {
+            Some(Folder::Open(folder)) => folder.sync().await,
+            // It went meanwhile, and nobody waits for it any more.
+            _ => Ok(()),
+        };
+        self.state.borrow_mut().synced(key, result, self.clock.now());
+        self.turn.wake();
+    }
+
+    /// Has all that was written synced, and answers those who wait for it. For the end.
+    pub(super) async fn finish_syncs(self: &Rc<Self>) {
+        loop {
+            {
+                let mut state = self.state.borrow_mut();
+                state.syncs.finish();
+                state.end_turn(self.clock.now());
+                if state.syncs.is_idle() {
+                    return;
+                }
+            }
+            self.start_jobs();
+            glommio::timer::sleep(SYNC_POLL).await;
+        }
     }
 
     // --- what is kept ---
@@ -161,10 +227,10 @@ impl Shard {
         abreast(changed, move |key| {
             let shard = self.clone();
             async move {
-                if let Err(error) = shard.write_checkpoint(key).await {
-                    tracing::error!("failed to write a checkpoint - {error}");
+                // A failure is said there, and tried again.
+                if shard.write_checkpoint(key).await.is_ok() {
+                    shard.delete_segments(key).await;
                 }
-                shard.delete_segments(key).await;
             }
         })
         .await;
@@ -182,16 +248,31 @@ impl Shard {
             (folder, hosted.topic.record(self.clock.now()))
         };
         let written = folder.write_checkpoint(&record).await;
-        if written.is_err() {
-            {
-                let mut state = self.state.borrow_mut();
-                let Some(hosted) = state.topics.get_mut(key) else { return written };
-                hosted.topic.record_all();
-                state.want_checkpoint(self.clock.now());
-            }
-            self.turn.wake();
-        }
+        self.note_checkpoint(key, &written);
         written
+    }
+
+    /// Takes note of how the writing of a checkpoint went. One that was written proves that there
+    /// is room again.
+    fn note_checkpoint(&self, key: TopicKey, written: &std::io::Result<()>) {
+        let now = self.clock.now();
+        {
+            let mut state = self.state.borrow_mut();
+            let Some(hosted) = state.topics.get_mut(key) else { return };
+            let Err(error) = written else {
+                hosted.troubles.done(Task::Checkpoint);
+                hosted.troubles.done(Task::Write);
+                return;
+            };
+            hosted.troubles.failed(Task::Checkpoint, format!("checkpoint: {error}"));
+            if hosted.troubles.may_say(now.tick) {
+                let name = hosted.topic.name();
+                tracing::error!("TOPIC({name}) failed to write a checkpoint - {error}");
+            }
+            hosted.topic.record_all();
+            state.want_checkpoint(now);
+        }
+        self.turn.wake();
     }
 
     async fn delete_segments(&self, key: TopicKey) {
@@ -247,7 +328,7 @@ impl Shard {
         {
             self.folder_of(key).await;
             if let Err(error) = self.write_checkpoint(key).await {
-                tracing::error!("TOPIC({topic}) failed to write its checkpoint - {error}");
+                tracing::error!("TOPIC({topic}) failed to write a checkpoint - {error}");
             }
         }
         self.note(Change::Channel { topic, channel, paused: false }).await;
@@ -288,10 +369,10 @@ impl Shard {
             {
                 tracing::error!("TOPIC({topic}) failed to remove its log - {error}");
             }
-            let removed = self.state.borrow_mut().topics.remove(key);
-            if let Some(hosted) = removed {
-                let mut state = self.state.borrow_mut();
-                for (origin, waiter) in hosted.waiters {
+            let mut state = self.state.borrow_mut();
+            if let Some(hosted) = state.topics.remove(key) {
+                let syncing = state.syncs.forget(key);
+                for (origin, waiter) in hosted.waiters.into_iter().chain(syncing) {
                     let exiting = Err(crate::routing::request::PublishError::Exiting);
                     state.published(origin, waiter, exiting);
                 }
@@ -340,7 +421,8 @@ impl Shard {
         outcome.await.map_or_else(Answer::Failed, |()| Answer::Done)
     }
 
-    /// Writes `nsqd.dat` until it has all changes, unless another task is doing so.
+    /// Writes `nsqd.dat` until it has all changes, unless another task is doing so. What failed is
+    /// tried again later.
     pub(super) async fn write_list(&self) {
         loop {
             let (version, bytes) = {
@@ -351,8 +433,18 @@ impl Shard {
             let path = self.config.data_path.join("nsqd.dat");
             tracing::info!("NSQ: persisting topic/channel metadata to {}", path.display());
             let result = storage_ring::replace_file(&path, bytes).await;
-            let result = result.map_err(|error| error.to_string());
-            self.state.borrow_mut().list.written(version, result);
+            let result = result.map_err(|error| format!("nsqd.dat: {error}"));
+            let failed = result.is_err();
+            let mut state = self.state.borrow_mut();
+            state.list.written(version, result);
+            if failed && !state.list.is_behind() {
+                let pause = Duration::from_millis(TRY_AGAIN_MILLISECONDS);
+                let at = self.clock.now().tick.plus(pause);
+                state.alarms.set(at, Alarm::List);
+                // The turn has the timer look at its alarms.
+                self.turn.wake();
+                return;
+            }
         }
     }
 
@@ -397,6 +489,50 @@ impl Shard {
             if !blocked {
                 return;
             }
+        }
+    }
+}
+
+/// What came of a read.
+enum Read {
+    /// All of it.
+    Whole(Data),
+    /// What the disk gave; zeros for the rest.
+    Partly(Vec<u8>),
+    /// Somebody took the file away.
+    Nothing,
+}
+
+/// Reads a part of a log; when the disk refuses a few times, what it gives of it.
+async fn read_patiently(topic: TopicName, folder: &TopicFolder, plan: &ReadPlan) -> Read {
+    let mut pause = Duration::from_millis(READ_PAUSE_MILLISECONDS);
+    let mut tries = 1;
+    loop {
+        let error = if tries < READ_TRIES {
+            match folder.read(plan).await {
+                Ok(bytes) => return Read::Whole(bytes),
+                Err(error) => error,
+            }
+        } else {
+            match folder.salvage(plan).await {
+                Ok(bytes) => return Read::Partly(bytes),
+                Err(error) => error,
+            }
+        };
+        if error.kind() == std::io::ErrorKind::NotFound {
+            // Waiting would not bring it back.
+            tracing::error!("TOPIC({topic}) failed to read its log - {error}");
+            return Read::Nothing;
+        }
+        tracing::error!("TOPIC({topic}) failed to read its log - {error}; trying again");
+        if storage_ring::is_shortage(&error) {
+            glommio::timer::sleep(SHORTAGE_PAUSE).await;
+        } else if tries < READ_TRIES {
+            glommio::timer::sleep(pause).await;
+            pause *= 3;
+            tries += 1;
+        } else {
+            return Read::Nothing;
         }
     }
 }

@@ -21,7 +21,11 @@ mod recovery;
 mod run;
 pub mod signal;
 pub mod state;
+pub mod sync;
+#[cfg(test)]
+mod tests;
 pub mod topics;
+pub mod troubles;
 mod turn;
 
 pub use doors::Doors;

@@ -153,12 +153,17 @@ impl Shard {
 
     /// Ends this core's work so that nothing is lost.
     async fn stop(self: &Rc<Self>) {
-        let keys: Vec<_> = {
+        {
             let mut state = self.state.borrow_mut();
             state.stopping = true;
             let now = self.clock.now();
-            // What was taken is written and answered before connections are closed.
+            // What was taken is written before connections are closed.
             state.end_turn(now);
+        }
+        // And answered.
+        self.finish_syncs().await;
+        let keys: Vec<_> = {
+            let mut state = self.state.borrow_mut();
             state.connections.values_mut().for_each(crate::connection::Connection::die);
             state.topics.iter().map(|(key, _)| key).collect()
         };
@@ -175,6 +180,8 @@ impl Shard {
             }
         })
         .await;
+        // A folder may have been opened only now.
+        self.finish_syncs().await;
         if self.here == FIRST {
             self.write_list().await;
         }
@@ -182,7 +189,7 @@ impl Shard {
 }
 
 /// Ends a turn whenever something happened, and starts what the turn left to do.
-async fn end_turns(shard: Rc<Shard>) {
+pub(super) async fn end_turns(shard: Rc<Shard>) {
     loop {
         shard.turn.wait().await;
         let now = shard.clock.now();
@@ -204,7 +211,7 @@ async fn end_turns(shard: Rc<Shard>) {
 }
 
 /// Ends a turn whenever an alarm rings.
-async fn ring(shard: Rc<Shard>) {
+pub(super) async fn ring(shard: Rc<Shard>) {
     loop {
         let next = shard.state.borrow().alarms.next();
         match next {

@@ -6,17 +6,21 @@
 
 use super::alarms::{Alarm, Alarms};
 use crate::clock::Now;
-use crate::config::Config;
+use crate::config::{Acknowledge, Config};
 use crate::connection::{Connection, Reply};
 use crate::keys::{ConnectionKey, TopicKey};
 use crate::limits::{FILES_REST_AFTER_SECONDS, UNOPENED_BYTES_MAX};
+use crate::log::storage_ring::SyncError;
 use crate::lookup::Peers;
 use crate::message_id::IdSpace;
+use crate::rings::Rings;
 use crate::routing::outbox::Outboxes;
 use crate::routing::placement::{Placement, ShardId};
 use crate::routing::request::{Answer, CallKey, Publish, PublishError, Request, Waiter};
 use crate::shard::open_folders::OpenFolders;
+use crate::shard::sync::{Outcome, Syncs};
 use crate::shard::topics::{Folder, Hosted, Topics};
+use crate::shard::troubles::Task;
 use crate::topic::catalogue::Change;
 use crate::topic::list::List;
 use protocol::command::{Bodies, Verb};
@@ -49,6 +53,10 @@ pub struct State {
     pub loads: Vec<usize>,
     /// Topics that have files open.
     pub open_folders: OpenFolders,
+    /// Which logs are to be synced, and who waits for it.
+    pub syncs: Syncs<(ShardId, Waiter)>,
+    /// When the alarms for syncs ring.
+    pub sync_rings: Rings,
     /// What is to be done at a time.
     pub alarms: Alarms,
     /// Requests gathered for other cores.
@@ -98,6 +106,10 @@ pub enum Job {
     ReadLog(TopicKey, crate::log::ReadPlan),
     /// Write checkpoints of topics that changed, and delete what nobody needs.
     Checkpoint,
+    /// Bring the logs of these topics to the disk itself.
+    Sync(Vec<TopicKey>),
+    /// Write the list of topics once more.
+    WriteList,
     /// Wait until a peer takes bytes again.
     SendWhenPossible(ConnectionKey),
     /// Tell the first core of a change, and let nobody wait for it.
@@ -124,7 +136,6 @@ impl State {
         Self {
             here,
             placement,
-            config,
             topics: Topics::default(),
             connections: SlotMap::with_key(),
             http_connections: 0,
@@ -132,6 +143,8 @@ impl State {
             lookup: Peers::default(),
             loads: vec![0; placement.count()],
             open_folders,
+            syncs: Syncs::new(config.sync_pace),
+            sync_rings: Rings::default(),
             alarms: Alarms::default(),
             outboxes: Outboxes::towards(placement.count()),
             calls: SlotMap::with_key(),
@@ -141,6 +154,7 @@ impl State {
             checkpoint_wanted: false,
             stopping: false,
             random: random | 1,
+            config,
         }
     }
 
@@ -218,11 +232,18 @@ impl State {
             self.published(origin, waiter, Err(PublishError::Log(reason)));
             return;
         }
+        let first = hosted.topic.log().next_sequence();
         match delay {
             None => hosted.topic.publish_many(bodies, now),
             Some(_) => bodies.for_each(|body| hosted.topic.publish(body, delay, now)),
         }
-        hosted.waiters.push((origin, waiter));
+        // While its log refuses messages nobody is promised that it takes them.
+        let is_promised = self.config.acknowledge == Acknowledge::Buffered && hosted.may_promise();
+        if is_promised {
+            hosted.promised += hosted.topic.log().next_sequence() - first;
+        } else {
+            hosted.waiters.push((origin, waiter));
+        }
         if !hosted.queued_to_commit {
             hosted.queued_to_commit = true;
             self.work.to_commit.push(key);
@@ -230,6 +251,53 @@ impl State {
         if crate::limits::BLOCK_BYTES_TARGET <= hosted.topic.log().open_bytes() {
             self.commit(key, now);
             self.keep_to_budget();
+        }
+        if is_promised {
+            self.published(origin, waiter, Ok(()));
+        }
+    }
+
+    /// A topic's log was synced, or could not be: answers those who waited.
+    pub fn synced(&mut self, key: TopicKey, result: Result<(), SyncError>, now: Now) {
+        let outcome = match result {
+            Ok(()) => Outcome::Synced,
+            Err(SyncError::NotTried(_)) => Outcome::NotTried,
+            Err(SyncError::Failed(_)) => Outcome::Failed,
+        };
+        let settled = self.syncs.settle(key, outcome, now.tick);
+        let answer = result
+            .as_ref()
+            .map_or_else(|error| Err(PublishError::Log(error.to_string())), |()| Ok(()));
+        let refused = settled.waiters.len();
+        for (origin, waiter) in settled.waiters {
+            self.published(origin, waiter, answer.clone());
+        }
+        let Some(hosted) = self.topics.get_mut(key) else { return };
+        let name = hosted.topic.name();
+        match &result {
+            Ok(()) => {
+                if hosted.troubles.done(Task::Sync) {
+                    tracing::info!("TOPIC({name}): its log can be synced again");
+                }
+                return;
+            }
+            Err(SyncError::NotTried(error)) => {
+                if hosted.troubles.may_say(now.tick) {
+                    tracing::error!("TOPIC({name}) failed to sync its log - {error}");
+                }
+            }
+            Err(SyncError::Failed(error)) => {
+                hosted.topic.log_mut().close_segment();
+                let messages = settled.messages;
+                tracing::error!(
+                    "TOPIC({name}) failed to sync its log - {error}; {messages} messages may not \
+                     survive a loss of power, {refused} publishes were refused for it, and what \
+                     follows goes to a new file"
+                );
+            }
+        }
+        if let Err(error) = result {
+            hosted.troubles.failed(Task::Sync, error.to_string());
         }
     }
 

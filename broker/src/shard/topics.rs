@@ -1,13 +1,15 @@
 //! The topics that one core owns, by key and by name.
 
+use crate::clock::Now;
 use crate::config::Config;
 use crate::keys::TopicKey;
 use crate::log::storage_ring::TopicFolder;
-use crate::log::{Log, LogOptions, ReadPlan};
+use crate::log::{Log, LogOptions, ReadPlan, Write};
 use crate::message_id::IdSpace;
 use crate::rings::Rings;
 use crate::routing::placement::ShardId;
 use crate::routing::request::Waiter;
+use crate::shard::troubles::{Task, Troubles};
 use crate::topic::{Rules, Topic};
 use protocol::name::TopicName;
 use slotmap::SlotMap;
@@ -38,8 +40,49 @@ pub struct Hosted {
     pub has_open_files: bool,
     /// It is being deleted.
     pub leaving: bool,
-    /// Why its log could not be written the last time, if it could not.
-    pub write_error: Option<String>,
+    /// What its disk refused the last time.
+    pub troubles: Troubles,
+    /// Messages that were acknowledged and are not written yet.
+    pub promised: u64,
+}
+
+impl Hosted {
+    /// Whether messages may be acknowledged before they are written, as far as is known.
+    pub fn may_promise(&self) -> bool {
+        !self.troubles.is_refusing() && !matches!(self.folder, Folder::Failed(_))
+    }
+
+    /// Gives up a block that could not be written, and says so.
+    pub fn abandon(&mut self, write: Write, reason: &str, now: Now) {
+        let messages = write.messages();
+        let messages = messages.end - messages.start;
+        self.topic.abandon(write, now);
+        // Its checkpoint is tried until it can be written: then there is room again.
+        self.topic.record_all();
+        self.troubles.failed(Task::Write, reason.to_string());
+        let lost = std::mem::take(&mut self.promised);
+        let name = self.topic.name();
+        if 0 < lost {
+            tracing::error!(
+                "TOPIC({name}) failed to write to the log - {reason}; {lost} messages that were \
+                 acknowledged before (--acknowledge=buffered) are lost"
+            );
+        } else if self.troubles.may_say(now.tick) {
+            tracing::error!(
+                "TOPIC({name}) failed to write to the log - {reason}; {messages} messages were \
+                 refused"
+            );
+        }
+    }
+
+    /// A block was written.
+    pub fn written(&mut self, write: Write, now: Now) {
+        self.topic.written(write, now);
+        self.promised = 0;
+        if self.troubles.done(Task::Write) {
+            tracing::info!("TOPIC({}): its log can be written again", self.topic.name());
+        }
+    }
 }
 
 /// Where the messages of a topic go.
@@ -93,7 +136,8 @@ impl Topics {
             preparing: false,
             has_open_files: false,
             leaving: false,
-            write_error: None,
+            troubles: Troubles::default(),
+            promised: 0,
         });
         let before = self.by_name.insert(name, key);
         assert!(before.is_none(), "a topic has one log");

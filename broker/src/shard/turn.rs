@@ -3,12 +3,13 @@
 //! Everything that arrived since the last turn was parsed and stands in the topics' open blocks.
 //! Now each topic writes its block once, every publisher is answered, every consumer is given what
 //! it may have, and every connection is sent to once. Nothing here waits; what has to is left as a
-//! [`Job`].
+//! [`Job`]: with `--acknowledge=synced` that is the answer to publishers, too.
 
 use super::alarms::Alarm;
 use super::state::{Job, State};
 use crate::channel::{Outgoing, Room};
 use crate::clock::{Now, Tick};
+use crate::config::Acknowledge;
 use crate::connection::heartbeat::Due;
 use crate::connection::socket::Sent;
 use crate::connection::{Connection, Life};
@@ -31,6 +32,7 @@ impl State {
         for key in std::mem::take(&mut self.work.to_commit) {
             self.commit(key, now);
         }
+        self.start_syncs(now);
         for key in std::mem::take(&mut self.work.to_deliver) {
             self.deliver(key, now);
         }
@@ -48,7 +50,24 @@ impl State {
                 Alarm::Connection(key) => self.connection_alarm(key, now),
                 Alarm::Checkpoint => self.jobs.push(Job::Checkpoint),
                 Alarm::Rest => self.rest_idle_folders(now),
+                Alarm::List => self.jobs.push(Job::WriteList),
+                // The turn looks for logs that are due in any case.
+                Alarm::Sync => {
+                    self.sync_rings.rang(now.tick);
+                }
             }
+        }
+    }
+
+    /// Has the logs synced that are due.
+    fn start_syncs(&mut self, now: Now) {
+        if let Some(topics) = self.syncs.start_round(now.tick) {
+            self.jobs.push(Job::Sync(topics));
+        }
+        if let Some(at) = self.syncs.wake_at()
+            && self.sync_rings.want(at)
+        {
+            self.alarms.set(at, Alarm::Sync);
         }
     }
 
@@ -111,12 +130,15 @@ impl State {
         }
     }
 
-    /// Writes the open block of a topic, answers its publishers, hands its messages to channels.
+    /// Writes the open block of a topic, answers its publishers or has them wait for the sync, and
+    /// hands its messages to channels. Those may deliver what is not synced yet: a message that is
+    /// lost before its `OK` was delivered once too often, not too rarely.
     pub fn commit(&mut self, key: TopicKey, now: Now) {
         let Some(hosted) = self.topics.get_mut(key) else { return };
         hosted.queued_to_commit = false;
         let mut result = Ok(());
         let mut bytes = 0;
+        let mut messages = 0;
         match hosted.folder.clone() {
             // Opening the folder ends with another look here.
             Folder::Opening => return,
@@ -129,17 +151,13 @@ impl State {
                     bytes += write.bytes.len();
                     match folder.write(&write) {
                         Ok(()) => {
-                            hosted.write_error = None;
-                            hosted.topic.written(write, now);
+                            messages += write.messages().end - write.messages().start;
+                            hosted.written(write, now);
                         }
                         Err(error) => {
-                            tracing::error!(
-                                "TOPIC({}) failed to write to the log - {error}",
-                                hosted.topic.name()
-                            );
-                            hosted.topic.abandon(write, now);
-                            hosted.write_error = Some(error.to_string());
-                            result = Err(PublishError::Log(error.to_string()));
+                            let reason = format!("write: {error}");
+                            hosted.abandon(write, &reason, now);
+                            result = Err(PublishError::Log(reason));
                         }
                     }
                 }
@@ -151,14 +169,20 @@ impl State {
             }
             Folder::Failed(reason) => {
                 while let Some(write) = hosted.topic.seal(now) {
-                    hosted.topic.abandon(write, now);
+                    hosted.abandon(write, &reason, now);
                 }
-                hosted.write_error = Some(reason.clone());
                 result = Err(PublishError::Log(reason));
             }
         }
         let hosted = &mut self.topics[key];
-        for (origin, waiter) in std::mem::take(&mut hosted.waiters) {
+        hosted.promised = 0;
+        let mut waiters = std::mem::take(&mut hosted.waiters);
+        if 0 < messages {
+            let waits = self.config.acknowledge == Acknowledge::Synced && result.is_ok();
+            let waiting = if waits { std::mem::take(&mut waiters) } else { Vec::new() };
+            self.syncs.written(key, messages, waiting, now.tick);
+        }
+        for (origin, waiter) in waiters {
             self.published(origin, waiter, result.clone());
         }
         self.queue_to_deliver(key);

@@ -45,9 +45,11 @@ impl State {
         MemoryStats { heap_in_use_bytes: bytes as u64, ..MemoryStats::default() }
     }
 
-    /// `OK`, or `NOK` with the reason of the first topic whose log cannot be written.
+    /// `OK`, or `NOK` with what the disk said to the first topic that it refused something, or to
+    /// the list of topics.
     pub fn health(&self) -> String {
-        let reason = self.topics.iter().find_map(|(_, hosted)| hosted.write_error.as_ref());
+        let of_topics = self.topics.iter().find_map(|(_, hosted)| hosted.troubles.reason());
+        let reason = of_topics.or_else(|| self.list.failure());
         reason.map_or_else(|| "OK".to_string(), |reason| format!("NOK - {reason}"))
     }
 

@@ -44,9 +44,10 @@ impl List {
         Version(self.version)
     }
 
-    /// Whether a writing should start now; it must end with [`Self::written`].
+    /// Whether a writing should start now; it must end with [`Self::written`]. One that failed is to
+    /// be done again.
     pub fn start_writing(&mut self) -> Option<Version> {
-        if self.writing || self.written == self.version {
+        if self.writing || (self.written == self.version && self.failure.is_none()) {
             return None;
         }
         self.writing = true;
@@ -59,6 +60,16 @@ impl List {
         self.written = version.0;
         self.failure = result.err();
         self.waiting.drain(..).for_each(Waker::wake);
+    }
+
+    /// Why the last writing failed, if it did.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// Whether there are changes that no writing has tried to put on disk.
+    pub fn is_behind(&self) -> bool {
+        self.written < self.version
     }
 
     /// Whether `version` is on disk; `None` while it is not known, and then `waker` is kept.
@@ -96,5 +107,10 @@ mod tests {
         assert_eq!(list.start_writing(), Some(c));
         list.written(c, Err("disk full".into()));
         assert_eq!(list.outcome(b, Waker::noop()), Some(Err("disk full".into())));
+        assert_eq!((list.failure(), list.is_behind()), (Some("disk full"), false));
+        assert_eq!(list.start_writing(), Some(c), "what failed is to be done again");
+        list.written(c, Ok(()));
+        assert_eq!(list.start_writing(), None);
+        assert_eq!(list.failure(), None);
     }
 }

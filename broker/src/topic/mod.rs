@@ -192,6 +192,8 @@ impl Topic {
     /// The block could not be written: its messages were never there.
     pub fn abandon(&mut self, write: Write, now: Now) {
         let lost = write.messages();
+        self.message_count -= lost.end - lost.start;
+        self.message_bytes -= write.body_bytes();
         self.log.abandon(write);
         self.deferred.retain(|(sequence, _)| !lost.contains(sequence));
         self.release(now);
