@@ -52,6 +52,7 @@ pub(crate) const SET_ASIDE: &str = "set-aside";
 pub(crate) const FOLDER_SUFFIX: &str = ".topic";
 /// What comes behind it while the folder is being deleted.
 pub(crate) const REMOVED_SUFFIX: &str = ".removed";
+const NEW_SUFFIX: &str = ".new";
 /// How the names of segments start that have not got their own yet.
 pub(crate) const PREPARED_PREFIX: &str = "next-";
 
@@ -769,7 +770,8 @@ impl TopicFolder {
                     continue;
                 }
             };
-            if name.starts_with(PREPARED_PREFIX) && head.is_empty() {
+            if name.starts_with(PREPARED_PREFIX) && head.len() < SEGMENT_HEADER_BYTES {
+                // No block was written behind it.
                 glommio::io::remove(&path).await?;
                 continue;
             }
@@ -906,7 +908,7 @@ async fn append(path: &Path, bytes: Vec<u8>, offset: u64) -> io::Result<()> {
 }
 
 async fn replace(path: &Path, bytes: Vec<u8>, durability: Durability) -> io::Result<()> {
-    let new = with_suffix(path, ".new");
+    let new = with_suffix(path, NEW_SUFFIX);
     let file = BufferedFile::create(&new).await?;
     let length = bytes.len();
     let written = file.write_at(bytes, 0).await?;
@@ -989,6 +991,11 @@ fn look_into(folder: &Path) -> io::Result<Contents> {
     std::fs::create_dir_all(folder)?;
     let names = list(folder)?;
     let has_checkpoint = names.iter().any(|name| name == CHECKPOINT);
+    let unfinished = format!("{CHECKPOINT}{NEW_SUFFIX}");
+    if names.contains(&unfinished) {
+        // A power cut could bring its old bytes back under the name of the next one.
+        std::fs::remove_file(folder.join(unfinished))?;
+    }
     let segments = names.into_iter().filter(|name| name.ends_with(".log")).map(|name| {
         let mut file = std::fs::File::open(folder.join(&name))?;
         let bytes = file.metadata()?.len();
