@@ -15,6 +15,7 @@
 //! command, stats            one verb a file; what a core has, in the words of /stats
 //! connection                one client's socket
 //! routing                   which core, and the way there
+//! import                    what NSQ left in the data path
 //! topic                     one topic; the list of all
 //! channel                   who gets what next, and who still owes an answer
 //! log                       messages on disk
@@ -31,6 +32,7 @@ pub mod connection;
 pub mod descriptor;
 pub mod flags;
 pub mod http;
+pub mod import;
 pub mod keys;
 pub mod limits;
 pub mod log;

@@ -16,6 +16,9 @@ pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
 /// takes a millisecond, unless the disk hangs.
 pub const UNOPENED_BYTES_MAX: usize = 64 << 20;
 
+/// Bytes of an old disk queue that are read, and handed to a core, together.
+pub const IMPORT_BATCH_BYTES: usize = 1 << 20;
+
 /// How long a changed topic waits for its checkpoint: what was finished in this time can come again
 /// after a crash.
 pub const CHECKPOINT_MILLISECONDS: u64 = 500;

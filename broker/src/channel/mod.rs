@@ -17,6 +17,7 @@
 //! Messages are delivered in order the first time; those that come back join a queue of their own,
 //! and the two take turns, so that neither a backlog nor a poisonous message starves the other.
 
+pub mod aliases;
 pub mod changes;
 pub mod deferred;
 pub mod in_flight;
@@ -29,13 +30,18 @@ pub use subscribers::{Returned, Subscriber, Terms};
 
 use crate::clock::{Now, Tick};
 use crate::keys::{ConnectionKey, SubscriberKey};
+use crate::log::block::Naming;
 use crate::log::checkpoint::{ChannelCheckpoint, ChannelRecord, Event, Outstanding};
 use crate::log::{Cursor, Found, Log, ReadPlan, Reading, RunLimit};
 use crate::message::{Sequence, Timestamp};
+use crate::message_id::IdSpace;
+use aliases::Aliases;
 use bytes::Bytes;
 use changes::Changes;
 use deferred::{Deferral, Deferred};
 use in_flight::InFlight;
+use protocol::frame::{self, MESSAGE_FRAME_OVERHEAD};
+use protocol::message_id::MessageId;
 use protocol::name::ChannelName;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -57,7 +63,7 @@ pub enum Outgoing {
     },
     /// One frame that was sent before, or waited: its attempts must be set on the way out.
     Again {
-        /// The frame as it lies in the log, with attempts 1.
+        /// The frame as it lies in the log.
         frame: Bytes,
         /// The attempts it must carry.
         attempts: u16,
@@ -111,6 +117,8 @@ pub struct Channel {
     requeued: VecDeque<Requeued>,
     deferred: Deferred,
     in_flight: InFlight,
+    /// Those in flight that are not named by their sequence.
+    aliases: Aliases,
     subscribers: Subscribers,
     counts: Counts,
     /// Whose turn it is.
@@ -141,6 +149,7 @@ impl Channel {
             requeued: VecDeque::new(),
             deferred: Deferred::default(),
             in_flight: InFlight::default(),
+            aliases: Aliases::default(),
             subscribers: Subscribers::default(),
             counts: Counts::default(),
             requeued_first: false,
@@ -251,8 +260,21 @@ impl Channel {
     pub fn drop_unaccepted(&mut self, range: Range<Sequence>) {
         debug_assert_eq!(range.start, self.end, "messages come in order, none is left out");
         self.end = range.end;
-        self.skips.push(range.clone());
-        self.changes.note(Event::Skipped(range));
+        if self.cursor.next() == range.start {
+            self.cursor = Cursor::at(range.end);
+            self.changes.touch();
+        } else {
+            self.skips.push(range.clone());
+            self.changes.note(Event::Skipped(range));
+        }
+    }
+
+    /// Takes over the messages of `range`, which follows what it has: they waited in a channel of
+    /// this name before, so they do not count as handed over.
+    pub fn take_over(&mut self, range: &Range<Sequence>) {
+        debug_assert_eq!(range.start, self.end, "messages come in order, none is left out");
+        self.end = range.end;
+        self.changes.touch();
     }
 
     /// Bounds what may wait, whatever its name: an ephemeral topic has no disk behind it.
@@ -267,6 +289,7 @@ impl Channel {
         self.requeued.clear();
         self.deferred.clear();
         self.in_flight.clear();
+        self.aliases.clear();
         self.subscribers.forget_in_flight();
         self.changes.tell_all();
     }
@@ -319,13 +342,26 @@ impl Channel {
         self.subscribers.set_congested(key, room != Room::Left);
     }
 
+    /// Which message a client means by `id`, of a topic with these `ids`; `None` when there can be
+    /// no such message. Whether it is in flight to that client is still to be seen.
+    pub fn sequence_of(&self, key: SubscriberKey, ids: IdSpace, id: MessageId) -> Option<Sequence> {
+        if !self.aliases.is_empty() {
+            let is_held = |sequence: &Sequence| self.held_by(key, *sequence).is_ok();
+            let named = self.aliases.named(id).find(is_held).or(self.aliases.named(id).next());
+            if named.is_some() {
+                return named;
+            }
+        }
+        ids.sequence_of(id)
+    }
+
     /// FIN.
     ///
     /// # Errors
     /// [`NotYours`] when the message is not in flight to this client.
     pub fn finish(&mut self, key: SubscriberKey, sequence: Sequence) -> Result<(), NotYours> {
         let is_noted = self.held_by(key, sequence)?.is_noted;
-        self.in_flight.remove(sequence);
+        self.give_back(sequence);
         self.subscribers.returned(key, Returned::Finished);
         if is_noted || self.changes.knows(sequence) {
             self.changes.note(Event::Finished(sequence));
@@ -347,7 +383,7 @@ impl Channel {
         now: Now,
     ) -> Result<(), NotYours> {
         let delivery = *self.held_by(key, sequence)?;
-        self.in_flight.remove(sequence);
+        self.give_back(sequence);
         self.subscribers.returned(key, Returned::Requeued);
         self.counts.requeued += 1;
         if delay.is_zero() {
@@ -391,6 +427,14 @@ impl Channel {
         Ok(())
     }
 
+    /// Takes a message out of those in flight.
+    fn give_back(&mut self, sequence: Sequence) {
+        self.in_flight.remove(sequence);
+        if !self.aliases.is_empty() {
+            self.aliases.remove(sequence);
+        }
+    }
+
     fn held_by(&self, key: SubscriberKey, sequence: Sequence) -> Result<&Delivery, NotYours> {
         match self.in_flight.get(sequence) {
             None => Err(NotYours::NotInFlight),
@@ -417,6 +461,7 @@ impl Channel {
         };
         for &(sequence, delivery) in &expired {
             self.subscribers.returned(delivery.subscriber, Returned::TimedOut);
+            self.aliases.remove(sequence);
             self.queue_again(sequence, delivery);
         }
         self.counts.timed_out += expired.len() as u64;
@@ -487,6 +532,7 @@ impl Channel {
                 if sampled && self.is_discarded(terms) {
                     return None;
                 }
+                let kept = (run.naming == Naming::Kept).then(|| run.bytes.clone());
                 let fresh = Outgoing::Fresh { frames: run.bytes, count: run.count };
                 let room = send(terms.connection, fresh);
                 self.set_room(key, room);
@@ -501,8 +547,13 @@ impl Channel {
                     deadline: now.plus(terms.message_timeout),
                     is_noted: false,
                 };
-                for offset in 0..u64::from(run.count) {
-                    self.in_flight.insert(run.first + offset, delivery);
+                match kept {
+                    None => {
+                        for offset in 0..u64::from(run.count) {
+                            self.in_flight.insert(run.first + offset, delivery);
+                        }
+                    }
+                    Some(frames) => self.insert_kept(run.first, &frames, delivery),
                 }
                 self.sent(key, u64::from(run.count));
                 None
@@ -532,8 +583,8 @@ impl Channel {
         send: &mut dyn FnMut(ConnectionKey, Outgoing) -> Room,
     ) -> Option<ReadPlan> {
         let Requeued { sequence, attempts } = *self.requeued.front()?;
-        let frame = match log.frame(sequence) {
-            Found::Frame(frame) => frame,
+        let (frame, naming) = match log.frame(sequence) {
+            Found::Frame(frame, naming) => (frame, naming),
             Found::NotInMemory(plan) => return Some(plan),
             // Damaged on disk; the log has counted and reported it.
             Found::Gone => {
@@ -551,6 +602,7 @@ impl Channel {
         // nsqd starts again at zero after 65,535 attempts; a message tried so often should not
         // look new.
         let attempts = attempts.saturating_add(1);
+        let alias = (naming == Naming::Kept).then(|| id_of(&frame));
         let room = send(terms.connection, Outgoing::Again { frame, attempts });
         self.set_room(key, room);
         if room == Room::Gone {
@@ -558,6 +610,9 @@ impl Channel {
         }
         self.requeued.pop_front();
         self.changes.note(Event::Waits(sequence, Outstanding { attempts, due: None }));
+        if let Some(id) = alias {
+            self.aliases.insert(sequence, id);
+        }
         self.in_flight.insert(
             sequence,
             Delivery {
@@ -570,6 +625,25 @@ impl Channel {
         );
         self.sent(key, 1);
         None
+    }
+
+    /// Notes that the messages of `frames`, which keep their ids and attempts, were sent.
+    fn insert_kept(&mut self, first: Sequence, frames: &[u8], delivery: Delivery) {
+        let mut rest = frames;
+        let mut sequence = first;
+        while let Some((size, _)) = rest.split_first_chunk() {
+            let (frame, behind) = rest.split_at(4 + u32::from_be_bytes(*size) as usize);
+            let attempts = u16::from_be_bytes(field_of(frame, frame::ATTEMPTS_OFFSET));
+            // Of those delivered in order the record says that it was once.
+            let is_noted = attempts != 1;
+            if is_noted {
+                self.changes.note(Event::Waits(sequence, Outstanding { attempts, due: None }));
+            }
+            self.in_flight.insert(sequence, Delivery { attempts, is_noted, ..delivery });
+            self.aliases.insert(sequence, id_of(frame));
+            sequence = sequence.next();
+            rest = behind;
+        }
     }
 
     fn sent(&mut self, key: SubscriberKey, count: u64) {
@@ -666,6 +740,17 @@ impl Channel {
 /// How many messages the ranges hold.
 pub fn messages_in(ranges: &[Range<Sequence>]) -> u64 {
     ranges.iter().map(|range| range.end - range.start).sum()
+}
+
+/// The id in a message's frame.
+fn id_of(frame: &[u8]) -> MessageId {
+    MessageId(field_of(frame, frame::MESSAGE_ID_OFFSET))
+}
+
+fn field_of<const N: usize>(frame: &[u8], offset: usize) -> [u8; N] {
+    let header: &[u8; MESSAGE_FRAME_OVERHEAD] =
+        frame.first_chunk().expect("a frame of the log has its header");
+    header[offset..offset + N].try_into().expect("the field lies in the header")
 }
 
 fn is_sampled(terms: Terms) -> bool {

@@ -68,11 +68,12 @@ fn on_message(
     let Some(connection) = state.connections.get(key) else { return };
     let Some(subscription) = connection.subscription else { return };
     let topic = &mut state.topics[subscription.topic].topic;
-    let result = match topic.log().ids().sequence_of(id) {
+    let ids = topic.log().ids();
+    let channel = topic.channel_mut(subscription.channel);
+    let subscriber = subscription.subscriber;
+    let result = match channel.sequence_of(subscriber, ids, id) {
         None => Err(NotYours::NotInFlight),
-        Some(sequence) => {
-            act(topic.channel_mut(subscription.channel), subscription.subscriber, sequence)
-        }
+        Some(sequence) => act(channel, subscriber, sequence),
     };
     match result {
         Ok(()) => state.queue_to_deliver(subscription.topic),

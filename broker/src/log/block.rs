@@ -4,13 +4,14 @@
 //!  0  u32  magic
 //!  4  u32  CRC-32 of the bytes from 8 to the block's end, started with the block's place
 //!  8  u8   version
-//!  9  u8   flags, zero
+//!  9  u8   naming of the messages: 0 by their sequence, 1 as they were named elsewhere
 //! 10  u16  zero
 //! 12  u32  count of messages, at least 1
 //! 16  u64  first sequence; the others follow without a gap
 //! 24  u32  payload bytes
 //! 28  u32  trailer bytes
-//! 32       payload: message frames, as a first delivery sends them
+//! 32       payload: message frames, as the next delivery sends them: to a channel that did not have
+//!          the message yet
 //!          trailer: for every deferred message, in order:
 //!            u32  its index in the block
 //!            i64  when it is due, in nanoseconds since 1970
@@ -95,6 +96,22 @@ pub enum BlockError {
     NotABlock,
 }
 
+/// How the messages of a block are named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Naming {
+    /// By their sequence ([`crate::message_id`]); their attempts are 1.
+    #[default]
+    Counted = 0,
+    /// They keep the ids and attempts that they came with from elsewhere.
+    Kept = 1,
+}
+
+impl Naming {
+    fn of_byte(byte: u8) -> Option<Self> {
+        [Self::Counted, Self::Kept].into_iter().find(|&naming| naming as u8 == byte)
+    }
+}
+
 /// What a block says about itself, apart from its bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
@@ -102,6 +119,8 @@ pub struct Layout {
     pub first: Sequence,
     /// How many messages it has.
     pub count: u32,
+    /// How they are named.
+    pub naming: Naming,
     /// The bytes of all frames.
     pub payload_bytes: u32,
     /// Its deferred messages, in order.
@@ -146,7 +165,7 @@ impl Layout {
         let (check, fields) = rest.split_at_mut(4);
         magic.copy_from_slice(&BLOCK_MAGIC);
         let parts: [&[u8]; 5] = [
-            &[VERSION, 0, 0, 0],
+            &[VERSION, self.naming as u8, 0, 0],
             &self.count.to_be_bytes(),
             &self.first.0.to_be_bytes(),
             &self.payload_bytes.to_be_bytes(),
@@ -215,6 +234,7 @@ fn frame_at(payload: &[u8], offset: usize) -> Option<usize> {
 
 struct Header {
     count: u32,
+    naming: Naming,
     first: Sequence,
     payload_bytes: u32,
     trailer_bytes: u32,
@@ -225,11 +245,12 @@ impl Header {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         fields.slice(8)?;
-        let [version, 0, 0, 0] = fields.chunk()? else { return None };
+        let [version, naming, 0, 0] = fields.chunk()? else { return None };
+        let naming = Naming::of_byte(naming)?;
         let count = fields.u32()?;
         let first = Sequence(fields.u64()?);
-        let header =
-            Self { count, first, payload_bytes: fields.u32()?, trailer_bytes: fields.u32()? };
+        let (payload_bytes, trailer_bytes) = (fields.u32()?, fields.u32()?);
+        let header = Self { count, naming, first, payload_bytes, trailer_bytes };
         let deferred = u64::from(header.trailer_bytes) / DEFERRAL_BYTES as u64;
         let is_possible = version == VERSION
             && 0 < count
@@ -256,6 +277,7 @@ impl Header {
         Some(Layout {
             first: self.first,
             count: self.count,
+            naming: self.naming,
             payload_bytes: self.payload_bytes,
             deferred: read_trailer(fields, self.count)?,
             marks: mark_frames(payload, self.count)?,
@@ -348,6 +370,7 @@ mod tests {
         let layout = Layout {
             first: Sequence(7),
             count: u32::try_from(messages.len()).unwrap(),
+            naming: Naming::Counted,
             payload_bytes: u32::try_from(frames.len() - BLOCK_HEADER_BYTES).unwrap(),
             deferred: deferred.into(),
             marks: Box::default(),
@@ -373,6 +396,19 @@ mod tests {
         assert_eq!((layout.first, layout.end()), (Sequence(7), Sequence(9)));
         assert_eq!(layout.deferred[..], [Deferral { index: 1, due: Timestamp(0x0102_0304) }]);
         assert_eq!(layout.block_bytes(), bytes.len() as u64);
+    }
+
+    #[test]
+    fn the_flags_say_how_messages_are_named_and_no_other_flag_is_known() {
+        let mut bytes = block(&[(b"ab", None)]);
+        for (flags, expected) in
+            [(0, Ok(Naming::Counted)), (1, Ok(Naming::Kept)), (2, Err(BlockError::Corrupt))]
+        {
+            bytes[9] = flags;
+            let check = PLACE.check(&bytes[8..]).to_be_bytes();
+            bytes[4..8].copy_from_slice(&check);
+            assert_eq!(Layout::decode(&bytes, PLACE).map(|layout| layout.naming), expected);
+        }
     }
 
     #[test]

@@ -41,11 +41,12 @@ pub use segment::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName}
 use crate::limits::{READ_BYTES, SEGMENT_BYTES_MAX};
 use crate::message::{Sequence, Timestamp};
 use crate::message_id::IdSpace;
-use block::{Block, Layout, Place, frame_bytes};
+use block::{Block, Layout, Naming, Place, frame_bytes};
 use bytes::Bytes;
 use index::{Entry, Index};
 use page::OpenBlock;
 use protocol::frame::{MESSAGE_FRAME_OVERHEAD, message_frame_header};
+use protocol::message_id::MessageId;
 use reading::Hint;
 use recovery::RecoveredSegment;
 use scan::{Scanner, Step};
@@ -66,6 +67,19 @@ impl Default for LogOptions {
     fn default() -> Self {
         Self { segment_bytes_max: SEGMENT_BYTES_MAX, ephemeral: false }
     }
+}
+
+/// A message that was named elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptMessage<'a> {
+    /// When it was published.
+    pub timestamp: Timestamp,
+    /// What its next delivery carries: one more than it was delivered.
+    pub attempts: u16,
+    /// How clients name it.
+    pub id: MessageId,
+    /// What was published.
+    pub body: &'a [u8],
 }
 
 /// A block to be written. Give it back with [`Log::written`] or [`Log::abandon`].
@@ -248,6 +262,7 @@ impl Log {
         due: Option<Timestamp>,
         body: &[u8],
     ) -> Sequence {
+        debug_assert!(self.open.naming() == Naming::Counted, "a block has one naming");
         let sequence = self.next;
         if self.open.count() == 0 {
             self.opened = timestamp;
@@ -270,6 +285,36 @@ impl Log {
             self.append(timestamp, None, body);
         }
         first..self.next
+    }
+
+    /// Lays a message into the open block that keeps its id. `now` is the present time.
+    ///
+    /// # Panics
+    /// When the open block has messages that are named otherwise.
+    pub fn append_kept(&mut self, message: &KeptMessage<'_>, now: Timestamp) -> Sequence {
+        if self.open.count() == 0 {
+            self.opened = now;
+            self.open.set_naming(Naming::Kept);
+        }
+        assert!(self.open.naming() == Naming::Kept, "a block has one naming");
+        let KeptMessage { timestamp, attempts, id, body } = *message;
+        let sequence = self.next;
+        let frame_header = message_frame_header(body.len(), timestamp.0, attempts, id);
+        self.open.push(&frame_header, body, None);
+        self.next = sequence.next();
+        sequence
+    }
+
+    /// Has the next block start a segment, and says from which name on segments are new.
+    ///
+    /// # Panics
+    /// When messages were appended since the last block was written.
+    pub fn start_new_segment(&mut self) -> SegmentName {
+        self.close_segment();
+        let name = self.segments.back().map_or(SegmentName(self.next), Segment::next_name);
+        // A block of the new segment must not lie below its name.
+        self.skip_to(name.first());
+        name
     }
 
     /// The bytes of the open block. The caller seals when they are more than
@@ -300,15 +345,13 @@ impl Log {
             self.segments.back().is_some_and(|segment| segment.has_room(block_bytes, bytes_max));
         if !has_room {
             // It starts where the one before ends, so that a gap between them is no damage.
-            let name = self
-                .segments
-                .back()
-                .map_or(first, |before| before.next_sequence.max(before.name.first().next()));
+            let before = self.segments.back();
+            let name = before.map_or(SegmentName(first), Segment::next_name);
             let header = SegmentHeader {
                 base: self.ids.base(),
-                first: name,
+                first: name.first(),
                 created: self.opened,
-                previous: self.segments.back().map_or(SegmentName(name), |before| before.name),
+                previous: before.map_or(name, |before| before.name),
             };
             self.segments.push_back(Segment::new(header));
         }
@@ -472,7 +515,8 @@ impl Log {
     /// One message, for another delivery.
     pub fn frame(&mut self, sequence: Sequence) -> Found {
         if let Some(block) = self.block_at(sequence) {
-            return Found::Frame(block.frame(block.layout.index_of(sequence)));
+            let frame = block.frame(block.layout.index_of(sequence));
+            return Found::Frame(frame, block.layout.naming);
         }
         match self.missing_at(sequence) {
             Missing::OnDisk(plan) => Found::NotInMemory(plan),
@@ -771,6 +815,11 @@ impl Segment {
         }
     }
 
+    /// What the segment after it is called.
+    fn next_name(&self) -> SegmentName {
+        SegmentName(self.next_sequence.max(self.name.first().next()))
+    }
+
     fn has_room(&self, bytes: u64, bytes_max: u64) -> bool {
         let is_empty = self.next_offset <= BLOCKS_START;
         self.is_open && (is_empty || self.next_offset + bytes <= bytes_max)
@@ -812,7 +861,10 @@ fn read_block(block: &Block, cursor: &mut Cursor, limit: RunLimit) -> Reading {
         Some(deferral) if deferral.index == index => {
             Reading::Deferred { sequence: first, due: deferral.due }
         }
-        _ => Reading::Run(Run { bytes: block.frames(from, to), first, count }),
+        _ => {
+            let bytes = block.frames(from, to);
+            Reading::Run(Run { bytes, naming: layout.naming, first, count })
+        }
     }
 }
 

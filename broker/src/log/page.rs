@@ -6,7 +6,7 @@
 //!
 //! Knows: where the next frame goes. Does not know: what becomes of a closed block.
 
-use super::block::{BLOCK_HEADER_BYTES, DEFERRAL_BYTES, Deferral, Layout, Place};
+use super::block::{BLOCK_HEADER_BYTES, DEFERRAL_BYTES, Deferral, Layout, Naming, Place};
 use crate::limits::{MARK_SPACING_MESSAGES, PAGE_BYTES_MAX, PAGE_BYTES_MIN};
 use crate::message::{Sequence, Timestamp};
 use bytes::{Bytes, BytesMut};
@@ -18,6 +18,8 @@ pub(super) struct OpenBlock {
     /// Invariant: empty when `count` is zero, else a header's room and the frames.
     page: BytesMut,
     count: u32,
+    /// How its messages are named.
+    naming: Naming,
     deferred: Vec<Deferral>,
     marks: Vec<u32>,
     /// The size of the next page.
@@ -29,6 +31,7 @@ impl OpenBlock {
         Self {
             page: BytesMut::new(),
             count: 0,
+            naming: Naming::Counted,
             deferred: Vec::new(),
             marks: Vec::new(),
             page_bytes: PAGE_BYTES_MIN,
@@ -38,6 +41,17 @@ impl OpenBlock {
     /// How many messages it has.
     pub(super) fn count(&self) -> u32 {
         self.count
+    }
+
+    /// How its messages are named.
+    pub(super) fn naming(&self) -> Naming {
+        self.naming
+    }
+
+    /// Says how the messages of the block, which must have none yet, are named.
+    pub(super) fn set_naming(&mut self, naming: Naming) {
+        debug_assert!(self.count == 0, "a block has one naming");
+        self.naming = naming;
     }
 
     /// How long it is, without its trailer.
@@ -103,6 +117,7 @@ impl OpenBlock {
         let layout = Layout {
             first,
             count: self.count,
+            naming: std::mem::take(&mut self.naming),
             payload_bytes: self.payload_bytes(),
             deferred: self.deferred.as_slice().into(),
             marks: self.marks.as_slice().into(),

@@ -2,6 +2,7 @@
 //!
 //! Does not know: how a log finds them.
 
+use super::block::Naming;
 use super::index::Entry;
 use super::segment::SegmentName;
 use crate::message::{Sequence, Timestamp};
@@ -50,8 +51,10 @@ pub struct RunLimit {
 /// Messages to be sent as they lie in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// Whole frames with attempts 1, one behind the other.
+    /// Whole frames as the next delivery sends them, one behind the other.
     pub bytes: Bytes,
+    /// How the messages are named.
+    pub naming: Naming,
     /// The first message's sequence; the others follow without a gap.
     pub first: Sequence,
     /// How many, at least 1.
@@ -84,8 +87,8 @@ pub enum Reading {
 /// One message, sought by its sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// Its frame, with attempts 1.
-    Frame(Bytes),
+    /// Its frame as a first delivery sends it, and how it is named.
+    Frame(Bytes, Naming),
     /// It must be read from disk first.
     NotInMemory(ReadPlan),
     /// There is no such message, or none any more.

@@ -117,7 +117,7 @@ impl Got {
     /// Takes in what a cursor met; false at the end.
     fn take(&mut self, reading: Reading, log: &mut Log, disk: &Disk) -> bool {
         match reading {
-            Reading::Run(Run { bytes, first, count }) => {
+            Reading::Run(Run { bytes, first, count, .. }) => {
                 let mut rest = &bytes[..];
                 for offset in 0..u64::from(count) {
                     let body = body_of(rest, first + offset);
@@ -149,7 +149,7 @@ impl Got {
 fn frame(log: &mut Log, disk: &Disk, sequence: Sequence) -> Option<Bytes> {
     for _ in 0..1_000 {
         match log.frame(sequence) {
-            Found::Frame(frame) => return Some(frame),
+            Found::Frame(frame, _) => return Some(frame),
             Found::NotInMemory(plan) => drop(log.loaded(&plan, disk.read(&plan))),
             Found::Gone => return None,
         }

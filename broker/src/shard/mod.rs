@@ -15,6 +15,7 @@ pub mod administration;
 pub mod alarms;
 pub mod departure;
 pub mod doors;
+mod import;
 mod jobs;
 pub mod open_folders;
 mod recovery;

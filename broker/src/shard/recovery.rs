@@ -7,20 +7,35 @@ use super::Shard;
 use super::abreast::abreast;
 use super::departure::FIRST;
 use super::state::Job;
+use crate::clock::Now;
+use crate::import::{queues, reader};
 use crate::log::checkpoint::TopicCheckpoint;
 use crate::log::storage_ring::{self, Folders, Opened, TopicFolder};
 use crate::log::{Log, LogOptions};
+use crate::message::Sequence;
 use crate::shard::topics::{self, Folder};
 use crate::topic::Topic;
 use crate::topic::catalogue::{Catalogue, Change, Listed};
 use crate::topic::list::List;
-use protocol::name::TopicName;
+use protocol::name::{ChannelName, TopicName};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+/// A topic as it was found on disk.
+#[derive(Debug)]
+pub(super) struct Restored {
+    /// The topic.
+    pub topic: Topic,
+    /// Its folder.
+    pub folder: Folder,
+    /// Of later messages its checkpoint knew nothing.
+    pub checkpoint_end: Sequence,
+}
+
 impl Shard {
     /// Takes in the topics that this core owns: those that `nsqd.dat` lists, and those that have a
-    /// folder; a crash may have come between the two.
+    /// folder, as a crash may have come between the two, or a disk queue of NSQ's.
     ///
     /// # Errors
     /// A sentence, when the data path cannot be listed.
@@ -29,10 +44,12 @@ impl Shard {
         let Folders { topics: on_disk, removed } = storage_ring::folders_in(data_path)
             .await
             .map_err(|error| format!("failed to list {} - {error}", data_path.display()))?;
+        let queues = self.find_queues().await?.topics;
         let listed = catalogue.topics.keys().copied();
         let placement = self.state.borrow().placement;
         let ours: BTreeSet<_> = listed
             .chain(on_disk)
+            .chain(queues.keys().copied())
             .filter(|name| !name.is_ephemeral() && placement.owner_of(*name) == self.here)
             .collect();
         for name in removed.into_iter().filter(|name| placement.owner_of(*name) == self.here) {
@@ -41,9 +58,11 @@ impl Shard {
             }
         }
         let (shard, listed) = (self.clone(), catalogue.clone());
+        let queues = RefCell::new(queues);
         abreast(ours.into_iter().collect(), move |name| {
             let (shard, listed) = (shard.clone(), listed.clone());
-            async move { shard.recover_topic(name, listed.topics.get(&name)).await }
+            let queues = queues.borrow_mut().remove(&name);
+            async move { shard.recover_topic(name, listed.topics.get(&name), queues).await }
         })
         .await;
         if self.here == FIRST {
@@ -56,41 +75,84 @@ impl Shard {
         Ok(())
     }
 
-    async fn recover_topic(&self, name: TopicName, listed: Option<&Listed>) {
-        let options =
-            LogOptions { segment_bytes_max: self.config.segment_bytes_max, ephemeral: false };
-        let ids = self.state.borrow_mut().new_ids();
-        let opened = TopicFolder::open(&self.config.data_path, name, ids, options).await;
-        let now = self.clock.now();
-        let rules = topics::rules(&self.config);
-        let nothing = Listed::default();
-        let channels = listed.unwrap_or(&nothing).channels.iter().map(|(&name, _)| name);
-        let (mut topic, folder) = match opened {
-            Ok(Opened { folder, log, checkpoint, deferred, findings }) => {
-                for line in findings.lines() {
-                    tracing::warn!("TOPIC({name}): {line}");
-                }
-                let checkpoint = checkpoint.unwrap_or_default();
-                let deferred = deferred.into_iter();
-                let topic = Topic::restore(name, log, rules, &checkpoint, deferred, channels, now);
-                (topic, Folder::Open(Rc::new(folder)))
-            }
-            Err(error) => {
-                tracing::error!("TOPIC({name}) failed to open its log - {error}");
-                let (log, nothing) = (Log::create(ids, options), TopicCheckpoint::default());
-                let deferred = std::iter::empty();
-                let topic = Topic::restore(name, log, rules, &nothing, deferred, channels, now);
-                (topic, Folder::Failed(error.to_string()))
-            }
-        };
-        if let Some(listed) = listed {
-            topic.set_paused(listed.paused, now);
-            for (&channel, &paused) in &listed.channels {
-                if let Some(key) = topic.channel_key(channel) {
-                    topic.channel_mut(key).set_paused(paused);
-                }
+    /// The disk queues of NSQ's in the data path, whichever core owns their topics.
+    async fn find_queues(&self) -> Result<queues::Findings, String> {
+        let data_path = self.config.data_path.clone();
+        let found = glommio::executor().spawn_blocking(move || reader::find_in(&data_path)).await;
+        let findings = found.map_err(|error| {
+            format!("failed to list {} - {error}", self.config.data_path.display())
+        })?;
+        if self.here == FIRST {
+            for queue in &findings.foreign {
+                tracing::warn!("DISKQUEUE({queue}): stays as it is: nothing of that name is kept");
             }
         }
+        Ok(findings)
+    }
+
+    /// Opens a topic and goes on where its checkpoint was. `channels` are to be there as well as
+    /// those that are listed.
+    pub(super) async fn restore_topic(
+        &self,
+        name: TopicName,
+        listed: Option<&Listed>,
+        channels: &[ChannelName],
+    ) -> Restored {
+        let ids = self.state.borrow_mut().new_ids();
+        let options = self.log_options();
+        let opened = TopicFolder::open(&self.config.data_path, name, ids, options).await;
+        let Opened { folder, log, checkpoint, deferred, findings } = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::error!("TOPIC({name}) failed to open its log - {error}");
+                return self.unopened(name, listed, channels, error.to_string());
+            }
+        };
+        for line in findings.lines() {
+            tracing::warn!("TOPIC({name}): {line}");
+        }
+        let now = self.clock.now();
+        let checkpoint = checkpoint.unwrap_or_default();
+        let checkpoint_end = checkpoint.end;
+        let rules = topics::rules(&self.config);
+        let channels = all_channels(listed, channels);
+        let deferred = deferred.into_iter();
+        let mut topic = Topic::restore(name, log, rules, &checkpoint, deferred, channels, now);
+        pause(&mut topic, listed, now);
+        Restored { topic, folder: Folder::Open(Rc::new(folder)), checkpoint_end }
+    }
+
+    /// A topic whose folder cannot be used: it refuses publishes and says why.
+    pub(super) fn unopened(
+        &self,
+        name: TopicName,
+        listed: Option<&Listed>,
+        channels: &[ChannelName],
+        reason: String,
+    ) -> Restored {
+        let log = Log::create(self.state.borrow_mut().new_ids(), self.log_options());
+        let (rules, nothing) = (topics::rules(&self.config), TopicCheckpoint::default());
+        let (deferred, now) = (std::iter::empty(), self.clock.now());
+        let channels = all_channels(listed, channels);
+        let mut topic = Topic::restore(name, log, rules, &nothing, deferred, channels, now);
+        pause(&mut topic, listed, now);
+        Restored { topic, folder: Folder::Failed(reason), checkpoint_end: Sequence(0) }
+    }
+
+    fn log_options(&self) -> LogOptions {
+        LogOptions { segment_bytes_max: self.config.segment_bytes_max, ephemeral: false }
+    }
+
+    async fn recover_topic(
+        &self,
+        name: TopicName,
+        listed: Option<&Listed>,
+        queues: Option<queues::Found>,
+    ) {
+        let Restored { topic, folder, .. } = match queues {
+            None => self.restore_topic(name, listed, &[]).await,
+            Some(found) => self.restore_with_queues(name, listed, found).await,
+        };
         let messages = topic.log().end() - topic.log().start();
         tracing::info!("TOPIC({name}): recovered {messages} messages");
         let mut state = self.state.borrow_mut();
@@ -107,5 +169,23 @@ impl Shard {
         state.jobs.extend(news.map(Job::Note));
         let key = state.topics.host(topic, folder);
         state.set_topic_alarm(key);
+    }
+}
+
+fn all_channels<'a>(
+    listed: Option<&'a Listed>,
+    others: &'a [ChannelName],
+) -> impl Iterator<Item = ChannelName> + 'a {
+    let listed = listed.into_iter().flat_map(|listed| listed.channels.keys());
+    listed.chain(others).copied()
+}
+
+fn pause(topic: &mut Topic, listed: Option<&Listed>, now: Now) {
+    let Some(listed) = listed else { return };
+    topic.set_paused(listed.paused, now);
+    for (&channel, &paused) in &listed.channels {
+        if let Some(key) = topic.channel_key(channel) {
+            topic.channel_mut(key).set_paused(paused);
+        }
     }
 }

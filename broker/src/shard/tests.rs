@@ -94,7 +94,7 @@ impl Shard {
             loop {
                 let found = self.state.borrow_mut().topics[key].topic.log_mut().frame(sequence);
                 match found {
-                    Found::Frame(frame) => {
+                    Found::Frame(frame, _) => {
                         let body = frame[MESSAGE_FRAME_OVERHEAD..].to_vec();
                         bodies.push(String::from_utf8(body).unwrap());
                     }

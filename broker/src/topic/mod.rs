@@ -199,6 +199,35 @@ impl Topic {
         self.release(now);
     }
 
+    /// Whether nothing waits in the topic for channels or for the end of its pause.
+    pub fn is_drained(&self) -> bool {
+        self.depth() == 0
+    }
+
+    /// The block was written, and its messages are owed to one channel alone: they waited in it
+    /// before. Not counted as published or handed over.
+    ///
+    /// # Panics
+    /// When the topic is not drained: what waits in it would be overtaken.
+    pub fn written_for(&mut self, key: ChannelKey, write: Write) {
+        assert!(self.is_drained(), "what waits in the topic must not be overtaken");
+        if self.released < self.log.end() {
+            // A gap, and nothing else.
+            self.empty();
+        }
+        self.log.written(write);
+        let range = self.released..self.log.end();
+        self.released = range.end;
+        self.changed = true;
+        for (other, channel) in &mut self.channels {
+            if other == key {
+                channel.take_over(&range);
+            } else {
+                channel.drop_unaccepted(range.clone());
+            }
+        }
+    }
+
     fn release(&mut self, now: Now) {
         let range = self.released..self.log.end();
         if self.paused || self.channels.is_empty() || range.is_empty() {

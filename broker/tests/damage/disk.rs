@@ -138,7 +138,7 @@ impl Disk {
     fn frame(&self, log: &mut Log, sequence: Sequence, damage: &mut Vec<Damage>) -> Option<Bytes> {
         for _ in 0..STEPS_MAX {
             match log.frame(sequence) {
-                Found::Frame(frame) => return Some(frame),
+                Found::Frame(frame, _) => return Some(frame),
                 Found::NotInMemory(plan) => {
                     damage.extend(log.loaded(&plan, self.read(&plan)).damage);
                 }
