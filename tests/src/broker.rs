@@ -49,6 +49,15 @@ impl Broker {
     #[must_use]
     pub fn of(maker: Maker, flags: &[&str]) -> Self {
         let folder = TempDir::new().expect("the temporary folder can be written");
+        Self::over(maker, folder, flags)
+    }
+
+    /// A broker of either maker over data that are there.
+    ///
+    /// # Panics
+    /// When it does not start to listen soon.
+    #[must_use]
+    pub fn over(maker: Maker, folder: TempDir, flags: &[&str]) -> Self {
         let program = maker.program("nsqd");
         let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
         let (process, tcp, http) = launch(&program, folder.path(), &flags);
@@ -59,6 +68,17 @@ impl Broker {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Ends the broker with SIGTERM, and leaves its data.
+    ///
+    /// # Panics
+    /// When it does not end with status 0.
+    #[must_use]
+    pub fn into_folder(mut self) -> TempDir {
+        let status = self.process.terminate();
+        assert_eq!(status.code(), Some(0), "{}", self.process.log());
+        self.folder
     }
 
     /// Ends the broker with SIGTERM and starts it again over the same data.
