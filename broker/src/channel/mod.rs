@@ -195,6 +195,11 @@ impl Channel {
         self.deferred.len() as u64
     }
 
+    /// Messages that were taken from the order and are not finished.
+    pub fn outstanding(&self) -> u64 {
+        self.in_flight_count() + self.deferred_count() + self.requeued.len() as u64
+    }
+
     /// What it counted so far.
     pub fn counts(&self) -> Counts {
         self.counts
@@ -304,13 +309,6 @@ impl Channel {
         self.in_flight.lowest().into_iter().chain(again).fold(self.cursor.next(), Sequence::min)
     }
 
-    /// The lowest message it still needs. Looks at every deferred and requeued message.
-    pub fn lowest_needed(&self) -> Sequence {
-        let requeued = self.requeued.iter().map(|requeued| requeued.sequence);
-        let deferred = self.deferred.iter().map(|deferral| deferral.sequence);
-        requeued.chain(deferred).fold(self.lowest_recent(), Sequence::min)
-    }
-
     /// Whether it still needs any message of `range`. Looks at every deferred and requeued one.
     pub fn needs_any(&self, range: &Range<Sequence>) -> bool {
         let ahead = range.start.max(self.cursor.next())..range.end.min(self.end);
@@ -318,6 +316,29 @@ impl Channel {
             || self.in_flight.iter().any(|(sequence, _)| range.contains(&sequence))
             || self.requeued.iter().any(|requeued| range.contains(&requeued.sequence))
             || self.deferred.iter().any(|deferral| range.contains(&deferral.sequence))
+    }
+
+    /// Names the messages of `within` that it still needs, in no order, none twice. Looks at every
+    /// deferred and requeued one, and all in flight.
+    pub fn needed_within(&self, within: &Range<Sequence>, name: &mut impl FnMut(Range<Sequence>)) {
+        let mut name_part = |part: Range<Sequence>| {
+            let part = part.start.max(within.start)..part.end.min(within.end);
+            if part.start < part.end {
+                name(part);
+            }
+        };
+        let mut ahead = self.cursor.next();
+        for skip in self.skips.iter() {
+            name_part(ahead..skip.start);
+            ahead = skip.end;
+        }
+        name_part(ahead.max(self.cursor.next())..self.end);
+        let in_flight = self.in_flight.iter().map(|(sequence, _)| sequence);
+        let requeued = self.requeued.iter().map(|requeued| requeued.sequence);
+        let deferred = self.deferred.iter().map(|deferral| deferral.sequence);
+        for sequence in in_flight.chain(requeued).chain(deferred) {
+            name_part(sequence..sequence.next());
+        }
     }
 
     // --- what its consumers do ---

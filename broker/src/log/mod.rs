@@ -20,6 +20,7 @@
 
 pub mod block;
 pub mod checkpoint;
+mod compaction;
 #[cfg(test)]
 pub mod faults;
 mod fields;
@@ -34,6 +35,7 @@ pub mod storage_ring;
 #[cfg(test)]
 mod tests;
 
+pub use compaction::{Compacted, Compaction};
 pub use gaps::Gaps;
 pub use reading::{Cursor, Damage, Found, LoadReport, ReadPlan, Reading, Run, RunLimit};
 pub use segment::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName};
@@ -140,6 +142,17 @@ pub struct Log {
     next: Sequence,
 }
 
+/// A segment to which nothing is added any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// Its name.
+    pub name: SegmentName,
+    /// The messages it had when it was closed.
+    pub messages: Range<Sequence>,
+    /// How long its file is.
+    pub bytes: u64,
+}
+
 #[derive(Debug)]
 struct Pending {
     messages: Range<Sequence>,
@@ -172,6 +185,12 @@ struct Segment {
     unwritten_header: Option<[u8; SEGMENT_HEADER_BYTES]>,
     /// Whether blocks may be added.
     is_open: bool,
+    /// See [`SegmentHeader::kept_end`].
+    kept_end: Option<Sequence>,
+    /// Which of its files the index is about.
+    generation: u32,
+    /// Its file is being replaced: nobody knows which one a read finds.
+    is_replacing: bool,
     index: Index,
 }
 
@@ -216,7 +235,10 @@ impl Log {
                 next_sequence: segment.end,
                 written_bytes: segment.bytes,
                 unwritten_header: None,
-                is_open: segment.is_whole,
+                is_open: segment.is_whole && segment.kept_end.is_none(),
+                kept_end: segment.kept_end,
+                generation: 0,
+                is_replacing: false,
                 index: segment.index,
             });
         }
@@ -352,6 +374,7 @@ impl Log {
                 first: name.first(),
                 created: self.opened,
                 previous: before.map_or(name, |before| before.name),
+                kept_end: None,
             };
             self.segments.push_back(Segment::new(header));
         }
@@ -483,6 +506,11 @@ impl Log {
         self.block_bytes + self.open.memory_bytes()
     }
 
+    /// A segment larger than this is followed by a new one.
+    pub fn segment_bytes_max(&self) -> u64 {
+        self.options.segment_bytes_max
+    }
+
     /// Bytes on disk, in all segments.
     pub fn disk_bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.written_bytes).sum()
@@ -546,6 +574,10 @@ impl Log {
             self.gaps.add(sequence..bound);
             return Missing::Gap { end: bound };
         };
+        if segment.kept_end.is_some_and(|end| end <= sequence) {
+            self.gaps.add(sequence..bound);
+            return Missing::Gap { end: bound };
+        }
         let start = segment.index.find(sequence);
         // When nothing is left, the file lacks what it should have: reading nothing says so.
         let left = segment.written_bytes.saturating_sub(start.offset);
@@ -554,6 +586,7 @@ impl Log {
             segment: segment.name,
             offset: start.offset,
             bytes: usize::try_from(bytes).expect("a block fits in memory"),
+            generation: segment.generation,
             wanted: sequence,
             start,
         })
@@ -575,9 +608,18 @@ impl Log {
             // It was released meanwhile.
             return report;
         };
-        let bound = self.bound(at + 1);
+        let segment = &self.segments[at];
+        if segment.is_replacing || segment.generation != plan.generation {
+            // The bytes may be those of another file. Whoever wants them asks again.
+            return report;
+        }
+        let mut bound = self.bound(at + 1);
         let next = self.segments.get(at + 1);
-        let is_followed = next.is_none_or(|next| next.previous == plan.segment);
+        let mut is_followed = next.is_none_or(|next| next.previous == plan.segment);
+        if let Some(end) = segment.kept_end {
+            bound = bound.min(end);
+            is_followed = true;
+        }
         let mut file_end = self.segments[at].written_bytes;
         if data.len() < plan.bytes {
             file_end = file_end.min(plan.offset + data.len() as u64);
@@ -730,18 +772,16 @@ impl Log {
         &mut self,
         mut is_needed: impl FnMut(&Range<Sequence>) -> bool,
     ) -> Vec<SegmentName> {
-        let mut dead = Vec::new();
         let mut dropped = Vec::new();
         if self.options.ephemeral {
             let blocks = self.blocks.values().map(|block| block.layout.first..block.layout.end());
             dropped.extend(blocks.filter(|range| !is_needed(range)));
         }
-        for (segment, next) in self.segments.iter().zip(self.segments.iter().skip(1)) {
-            let range = segment.name.first()..next.name.first();
-            // What is still being written is needed.
-            if range.end <= self.end && !is_needed(&range) {
-                dead.push(segment.name);
-                dropped.push(range);
+        let mut dead = Vec::new();
+        for Closed { name, messages, .. } in self.closed_segments() {
+            if !is_needed(&messages) {
+                dead.push(name);
+                dropped.push(messages);
             }
         }
         self.segments.retain(|segment| dead.binary_search(&segment.name).is_err());
@@ -751,6 +791,65 @@ impl Log {
         }
         self.advance_start();
         dead
+    }
+
+    /// The segments that are not written to any more, oldest first.
+    pub fn closed_segments(&self) -> impl Iterator<Item = Closed> + '_ {
+        let nexts = self.segments.iter().skip(1);
+        self.segments.iter().zip(nexts).filter_map(|(segment, next)| {
+            let messages = segment.name.first()..next.name.first();
+            // What is still being written is needed.
+            (messages.end <= self.end).then_some(Closed {
+                name: segment.name,
+                messages,
+                bytes: segment.written_bytes,
+            })
+        })
+    }
+
+    /// Writes a closed segment anew, with none but the messages of `needed`, which are ranges in
+    /// order and apart. `None` when there is no such segment.
+    pub fn compaction(
+        &self,
+        segment: SegmentName,
+        needed: Vec<Range<Sequence>>,
+    ) -> Option<Compaction> {
+        let closed = self.closed_segments().find(|closed| closed.name == segment)?;
+        let at = self.segments.binary_search_by_key(&segment, |segment| segment.name).ok()?;
+        let kept_end = self.segments[at].kept_end;
+        let bound = kept_end.map_or(closed.messages.end, |end| end.min(closed.messages.end));
+        Some(Compaction::new(self.ids.base(), segment, closed.bytes, bound, needed))
+    }
+
+    /// A segment's file is about to be replaced. Until [`Self::replaced`] or
+    /// [`Self::not_replaced`] nobody knows which of the two a read finds, so none is used.
+    pub fn replacing(&mut self, segment: SegmentName) {
+        if let Some(segment) = self.segment_mut(segment) {
+            segment.is_replacing = true;
+        }
+    }
+
+    /// A segment's file was replaced.
+    pub fn replaced(&mut self, compacted: Compacted) {
+        let Compacted { segment: name, bytes, end, index } = compacted;
+        let Ok(at) = self.segments.binary_search_by_key(&name, |segment| segment.name) else {
+            return;
+        };
+        self.drop_blocks_in(&(name.first()..self.bound(at + 1)));
+        let segment = &mut self.segments[at];
+        segment.next_offset = bytes;
+        segment.written_bytes = bytes;
+        segment.kept_end = Some(end);
+        segment.index = index;
+        segment.generation += 1;
+        segment.is_replacing = false;
+    }
+
+    /// A segment's file was not replaced after all.
+    pub fn not_replaced(&mut self, segment: SegmentName) {
+        if let Some(segment) = self.segment_mut(segment) {
+            segment.is_replacing = false;
+        }
     }
 
     fn drop_blocks_in(&mut self, range: &Range<Sequence>) {
@@ -811,6 +910,9 @@ impl Segment {
             written_bytes: BLOCKS_START,
             unwritten_header: Some(header.encode()),
             is_open: true,
+            kept_end: None,
+            generation: 0,
+            is_replacing: false,
             index: Index::new(name),
         }
     }

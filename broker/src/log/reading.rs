@@ -107,6 +107,8 @@ pub struct ReadPlan {
     pub offset: u64,
     /// How many bytes; may be none. The file has as many: fewer mean that it was cut.
     pub bytes: usize,
+    /// Which of the segment's files it is about: one may be replaced by a shorter one.
+    pub(super) generation: u32,
     /// The message it is for.
     pub(super) wanted: Sequence,
     pub(super) start: Entry,

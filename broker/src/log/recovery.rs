@@ -35,6 +35,8 @@ pub struct SegmentFile {
     pub bytes: u64,
     /// The segment that came before it when it was started.
     pub previous: SegmentName,
+    /// See [`SegmentHeader::kept_end`].
+    pub kept_end: Option<Sequence>,
 }
 
 /// Why a file is not used. It should be kept under another name, except when it is empty.
@@ -75,7 +77,8 @@ impl SegmentFile {
         if header.first != name.first() {
             return Err(SetAside::Renamed(SegmentName(header.first)));
         }
-        Ok(Self { name, base: header.base, bytes, previous: header.previous })
+        let SegmentHeader { base, previous, kept_end, .. } = header;
+        Ok(Self { name, base, bytes, previous, kept_end })
     }
 }
 
@@ -84,6 +87,7 @@ impl SegmentFile {
 pub struct RecoveredSegment {
     pub(super) name: SegmentName,
     pub(super) previous: SegmentName,
+    pub(super) kept_end: Option<Sequence>,
     /// Where it ends, a torn end left out.
     pub(super) bytes: u64,
     /// One past its last message.
@@ -187,6 +191,7 @@ impl Recovery {
             segment: self.scan.as_ref()?.segment.name,
             offset,
             bytes: usize::try_from(bytes).expect("a block fits in memory"),
+            generation: 0,
             wanted: start.sequence,
             start,
         })
@@ -260,6 +265,7 @@ impl Recovery {
             let segment = RecoveredSegment {
                 name: file.name,
                 previous: file.previous,
+                kept_end: file.kept_end,
                 bytes: file.bytes,
                 end: next.unwrap_or(file.name.first()),
                 is_whole: true,
@@ -273,6 +279,7 @@ impl Recovery {
             }
             let start = Entry::block(file.name.first(), BLOCKS_START, 0);
             let bound = next.unwrap_or(Sequence(u64::MAX));
+            let bound = file.kept_end.map_or(bound, |end| end.min(bound));
             let scanner = Scanner::new(self.base, file.name, start, file.bytes, bound);
             let is_last = next.is_none();
             self.scan =
@@ -295,7 +302,12 @@ impl Recovery {
             bytes: lost,
             missing: sequence..sequence,
         };
-        if !is_last {
+        if let Some(kept_end) = segment.kept_end {
+            if is_last {
+                segment.end = kept_end.max(segment.name.first().next());
+            }
+            damage.missing.end = kept_end.min(segment.end).max(sequence);
+        } else if !is_last {
             damage.missing.end = segment.end;
         } else if segment.is_whole {
             segment.end = sequence;
@@ -314,6 +326,7 @@ impl Recovery {
         if is_missing {
             segment.missing.push(damage.missing.clone());
         }
+        let is_followed = is_followed || segment.kept_end.is_some();
         let is_damaged = is_missing && (is_followed || 0 < damage.bytes);
         if is_damaged || (is_partly_unreadable && 0 < damage.bytes) {
             self.recovered.damage.push(damage);

@@ -8,7 +8,8 @@
 //! 24  u64  first sequence: no block of the file has a lower one
 //! 32  i64  when it was started, in nanoseconds since 1970
 //! 40  u64  first sequence of the segment before it; its own if there was none
-//! 48       zero
+//! 48  u64  one past its last message, if it was written anew without those that nobody needed
+//! 56       zero
 //! ```
 //!
 //! All numbers are big-endian. Blocks follow without anything between them. Knows: this layout,
@@ -69,6 +70,9 @@ pub struct SegmentHeader {
     /// The segment before it, at that time; itself if there was none. When another one comes before
     /// it now, those between were deleted.
     pub previous: SegmentName,
+    /// One past its last message, if it was written anew without those that nobody needed; others
+    /// end where the next one starts.
+    pub kept_end: Option<Sequence>,
 }
 
 /// Why a file is not taken as a segment.
@@ -109,6 +113,7 @@ impl SegmentHeader {
         covered.extend_from_slice(&self.first.0.to_be_bytes());
         covered.extend_from_slice(&self.created.0.to_be_bytes());
         covered.extend_from_slice(&self.previous.0.0.to_be_bytes());
+        covered.extend_from_slice(&self.kept_end.unwrap_or_default().0.to_be_bytes());
         covered.resize(SEGMENT_HEADER_BYTES - 12, 0);
         let bytes = [&MAGIC[..], &crc32fast::hash(&covered).to_be_bytes(), &covered].concat();
         bytes.try_into().expect("8 + 4 + 52 is 64")
@@ -144,6 +149,7 @@ impl SegmentHeader {
             first: Sequence(fields.u64()?),
             created: Timestamp(fields.i64()?),
             previous: SegmentName(Sequence(fields.u64()?)),
+            kept_end: Some(Sequence(fields.u64()?)).filter(|end| 0 < end.0),
         }))
     }
 }
@@ -157,6 +163,7 @@ mod tests {
         first: Sequence(258),
         created: Timestamp(1_700_000_000_000_000_000),
         previous: SegmentName(Sequence(7)),
+        kept_end: None,
     };
 
     #[test]
@@ -166,6 +173,10 @@ mod tests {
         assert_eq!(bytes[12..32], *b"\0\0\0\x01\0\0\x11\x22\x33\x44\x55\x66\0\0\0\0\0\0\x01\x02");
         assert_eq!(bytes[40..], *b"\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
         assert_eq!(SegmentHeader::decode(&bytes), Ok(HEADER));
+        let shorter = SegmentHeader { kept_end: Some(Sequence(260)), ..HEADER };
+        let bytes = shorter.encode();
+        assert_eq!(bytes[40..], *b"\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\x01\x04\0\0\0\0\0\0\0\0");
+        assert_eq!(SegmentHeader::decode(&bytes), Ok(shorter));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //!   00000000000000000000.log   segments, named by their first sequence
 //!   next-0.log                 the next segment, opened ahead of time
 //!   checkpoint                 where the channels are
+//!   *.compact                  a segment that is being written anew
 //!   *.set-aside                files that could not be used
 //! ```
 //!
@@ -25,7 +26,7 @@ use super::faults::{Faults, Operation};
 use super::reading::{Damage, ReadPlan};
 use super::recovery::{Cut, Recovered, Recovery, SegmentFile, SetAside};
 use super::segment::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName};
-use super::{Log, LogOptions, Write};
+use super::{Compacted, Compaction, Log, LogOptions, Write};
 use crate::descriptor;
 use crate::message::{Sequence, Timestamp};
 use crate::message_id::IdSpace;
@@ -53,6 +54,8 @@ pub(crate) const FOLDER_SUFFIX: &str = ".topic";
 /// What comes behind it while the folder is being deleted.
 pub(crate) const REMOVED_SUFFIX: &str = ".removed";
 const NEW_SUFFIX: &str = ".new";
+/// How the name of a segment ends while it is written anew.
+const COMPACTED_SUFFIX: &str = ".compact";
 /// How the names of segments start that have not got their own yet.
 pub(crate) const PREPARED_PREFIX: &str = "next-";
 
@@ -79,6 +82,8 @@ pub struct TopicFolder {
     /// The folder is gone, and one of the same name may belong to another topic: nothing is made,
     /// replaced or deleted by name any more.
     is_removed: Cell<bool>,
+    /// How many segments were replaced: a file opened meanwhile may be the one before.
+    replaced_count: Cell<u64>,
     /// Whether the log was near its next segment when that was asked last.
     nears_next: Cell<bool>,
     /// Whether a file was used since [`Self::rest_if_idle`] looked last.
@@ -326,6 +331,7 @@ impl TopicFolder {
             sync_turn: Semaphore::new(1),
             is_preparing: Cell::new(false),
             is_removed: Cell::new(false),
+            replaced_count: Cell::new(0),
             nears_next: Cell::new(true),
             is_used: Cell::new(false),
             #[cfg(test)]
@@ -619,6 +625,7 @@ impl TopicFolder {
             }
             self.current_path_of(&files, segment)
         };
+        let replaced_count = self.replaced_count.get();
         let opened = BufferedFile::open(path).await;
         let file = match opened.map_err(plain) {
             // It got its proper name meanwhile.
@@ -628,7 +635,9 @@ impl TopicFolder {
             opened => opened?,
         };
         let file = Rc::new(file);
-        self.files.borrow_mut().recent = Some((segment, file.clone()));
+        if self.replaced_count.get() == replaced_count {
+            self.files.borrow_mut().recent = Some((segment, file.clone()));
+        }
         Ok(file)
     }
 
@@ -704,6 +713,69 @@ impl TopicFolder {
             files.recent.take_if(|(name, _)| *name == segment);
         }
         Ok(glommio::io::remove(self.path_of(segment)).await?)
+    }
+
+    /// Writes a segment anew beside the old one, and brings it to the disk itself. `None` when
+    /// nothing of it is needed. To be followed by [`Self::replace_segment`].
+    ///
+    /// # Errors
+    /// When the disk refuses; [`io::ErrorKind::InvalidData`] when the old file is damaged.
+    pub async fn write_anew(&self, compaction: Compaction) -> io::Result<Option<Compacted>> {
+        if self.is_removed.get() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let new = with_suffix(&self.path_of(compaction.segment()), COMPACTED_SUFFIX);
+        let written = self.copy_needed(compaction, &new).await;
+        if !matches!(written, Ok(Some(_))) {
+            // The space may be what is lacking. What cannot be removed goes at the next start.
+            drop(glommio::io::remove(&new).await);
+        }
+        written
+    }
+
+    async fn copy_needed(
+        &self,
+        mut compaction: Compaction,
+        new: &Path,
+    ) -> io::Result<Option<Compacted>> {
+        self.name_properly().await?;
+        let from = BufferedFile::open(self.path_of(compaction.segment())).await?;
+        let to = BufferedFile::create(new).await?;
+        let copied = async {
+            while let Some((offset, bytes)) = compaction.next_read() {
+                let data = read_at(&from, offset, bytes).await?;
+                let fed = compaction.feed(offset, &data);
+                let (offset, bytes) =
+                    fed.map_err(|unfit| io::Error::new(io::ErrorKind::InvalidData, unfit))?;
+                write_whole(&to, bytes, offset).await?;
+            }
+            let Some((header, compacted)) = compaction.finish() else { return Ok(None) };
+            write_whole(&to, header.to_vec(), 0).await?;
+            to.fdatasync().await?;
+            Ok(Some(compacted))
+        };
+        let copied = copied.await;
+        from.close().await?;
+        to.close().await?;
+        copied
+    }
+
+    /// Puts the segment that was written anew in the place of the old one.
+    ///
+    /// # Errors
+    /// When the disk refuses; the old one stays.
+    pub async fn replace_segment(&self, segment: SegmentName) -> io::Result<()> {
+        let _turn = self.checkpoint_turn.acquire_permit(1).await?;
+        if self.is_removed.get() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let path = self.path_of(segment);
+        glommio::io::rename(with_suffix(&path, COMPACTED_SUFFIX), &path).await?;
+        self.replaced_count.set(self.replaced_count.get() + 1);
+        let mut files = self.files.borrow_mut();
+        files.recent.take_if(|(name, _)| *name == segment);
+        files.is_folder_unsynced = true;
+        Ok(())
     }
 
     /// Deletes the topic's folder. After a crash in the middle it is gone, too.
@@ -898,10 +970,18 @@ async fn read_at(file: &BufferedFile, offset: u64, bytes: usize) -> io::Result<D
 /// Writes at the end of a file that is there.
 async fn append(path: &Path, bytes: Vec<u8>, offset: u64) -> io::Result<()> {
     let file = OpenOptions::new().write(true).buffered_open(path).await?;
-    let length = bytes.len();
-    let written = file.write_at(bytes, offset).await;
+    let written = write_whole(&file, bytes, offset).await;
     file.close().await?;
-    if written? < length {
+    written
+}
+
+async fn write_whole(file: &BufferedFile, bytes: Vec<u8>, offset: u64) -> io::Result<()> {
+    let length = bytes.len();
+    if length == 0 {
+        return Ok(());
+    }
+    let written = file.write_at(bytes, offset).await?;
+    if written < length {
         return Err(io::Error::new(io::ErrorKind::WriteZero, "the disk is full"));
     }
     Ok(())
@@ -995,6 +1075,10 @@ fn look_into(folder: &Path) -> io::Result<Contents> {
     if names.contains(&unfinished) {
         // A power cut could bring its old bytes back under the name of the next one.
         std::fs::remove_file(folder.join(unfinished))?;
+    }
+    // They did not take their places before the broker ended.
+    for name in names.iter().filter(|name| name.ends_with(COMPACTED_SUFFIX)) {
+        std::fs::remove_file(folder.join(name))?;
     }
     let segments = names.into_iter().filter(|name| name.ends_with(".log")).map(|name| {
         let mut file = std::fs::File::open(folder.join(&name))?;

@@ -193,8 +193,13 @@ fn a_block_goes_out_behind_its_segments_header_and_becomes_visible_when_written(
     let write = log.seal().unwrap();
     let header = SegmentHeader::decode(&write.starts_segment.unwrap()).unwrap();
     let previous = SegmentName(Sequence(0));
-    let expected =
-        SegmentHeader { base: IDS().base(), first: Sequence(0), created: Timestamp(0), previous };
+    let expected = SegmentHeader {
+        base: IDS().base(),
+        first: Sequence(0),
+        created: Timestamp(0),
+        previous,
+        kept_end: None,
+    };
     assert_eq!(header, expected);
     assert_eq!((write.segment, write.offset), (SegmentName(Sequence(0)), 64));
     assert_eq!(write.bytes.len(), 32 + 35 + 36);
@@ -429,7 +434,7 @@ fn files_that_are_no_segments_are_named_with_the_reason() {
 
     let file = |first, base| {
         let name = SegmentName(Sequence(first));
-        SegmentFile { name, base, bytes: 64, previous: name }
+        SegmentFile { name, base, bytes: 64, previous: name, kept_end: None }
     };
     let (recovery, others) = Recovery::new(vec![file(0, 7), file(9, 8)], Sequence(0));
     assert_eq!(others, [(SegmentName(Sequence(0)), SetAside::OtherTopic)]);

@@ -10,11 +10,13 @@ use crate::config::Acknowledge;
 use crate::connection::socket::Sent;
 use crate::keys::{ConnectionKey, TopicKey};
 use crate::limits::{READ_PAUSE_MILLISECONDS, READ_TRIES, TRY_AGAIN_MILLISECONDS};
-use crate::log::ReadPlan;
 use crate::log::storage_ring::{self, Data, TopicFolder};
+use crate::log::{ReadPlan, SegmentName};
 use crate::routing::request::{Action, Answer, Question};
-use crate::shard::topics::Folder;
+use crate::shard::topics::{Folder, Tidying};
+use crate::topic::Topic;
 use crate::topic::catalogue::Change;
+use crate::topic::retention::Waste;
 use protocol::name::{ChannelName, TopicName};
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -27,6 +29,14 @@ const FOLDER_POLL: Duration = Duration::from_millis(1);
 const SHORTAGE_PAUSE: Duration = Duration::from_secs(1);
 /// How often a core that is going down looks whether its logs are synced.
 const SYNC_POLL: Duration = Duration::from_millis(1);
+
+/// How long a topic's log is left alone after it was tidied up.
+const TIDY_PAUSE: Duration = Duration::from_secs(1);
+/// Looking at every outstanding message takes some ten nanoseconds each: a thousandth of this.
+const TIDY_PAUSE_PER_MESSAGE: Duration = Duration::from_micros(10);
+const TIDY_PAUSE_AFTER_ERROR: Duration = Duration::from_secs(30);
+/// After so many segments were written anew it is looked again which are worth it.
+const COMPACTIONS_PER_LOOK: usize = 8;
 
 impl Shard {
     /// Starts the tasks that the last turn left.
@@ -220,17 +230,20 @@ impl Shard {
             state
                 .topics
                 .iter()
-                .filter(|(_, hosted)| hosted.topic.has_changed() && !hosted.leaving)
-                .map(|(key, _)| key)
+                .filter(|(_, hosted)| !hosted.leaving)
+                .map(|(key, hosted)| (key, hosted.topic.has_changed(), hosted.tidying.is_due))
+                .filter(|(_, has_changed, tidying_is_due)| *has_changed || *tidying_is_due)
                 .collect()
         };
-        abreast(changed, move |key| {
+        abreast(changed, move |(key, has_changed, _)| {
             let shard = self.clone();
             async move {
                 // A failure is said there, and tried again.
-                if shard.write_checkpoint(key).await.is_ok() {
-                    shard.delete_segments(key).await;
+                if has_changed && shard.write_checkpoint(key).await.is_err() {
+                    return;
                 }
+                // It may take long, and the other topics' checkpoints must not wait for it.
+                spawn(async move { shard.tidy(key).await });
             }
         })
         .await;
@@ -275,25 +288,89 @@ impl Shard {
         self.turn.wake();
     }
 
-    async fn delete_segments(&self, key: TopicKey) {
-        let (folder, segments) = {
-            let mut state = self.state.borrow_mut();
+    /// Deletes what nobody needs of a topic's log, and writes anew what is hardly needed.
+    async fn tidy(&self, key: TopicKey) {
+        let now = self.clock.now();
+        let (folder, Waste { delete, compact }) = {
+            let state = &mut *self.state.borrow_mut();
             let Some(hosted) = state.topics.get_mut(key) else { return };
             let Folder::Open(folder) = hosted.folder.clone() else { return };
-            // Looking at every deferred message is worth it only if a segment may go.
-            let recent = hosted.topic.lowest_recent();
-            let second = hosted.topic.log().segments().nth(1);
-            if second.is_none_or(|second| recent < second.first()) {
+            hosted.tidying.is_due = false;
+            if hosted.topic.log().segments().nth(1).is_none() {
                 return;
             }
-            let needed = hosted.topic.lowest_needed();
-            (folder, hosted.topic.log_mut().release_below(needed))
+            if hosted.tidying.is_running || now.tick < hosted.tidying.not_before {
+                hosted.tidying.is_due = true;
+                state.want_checkpoint(now);
+                self.turn.wake();
+                return;
+            }
+            hosted.tidying.is_running = true;
+            (folder, hosted.topic.find_waste())
         };
-        for segment in segments {
+        for segment in delete {
             if let Err(error) = folder.delete(segment).await {
                 tracing::error!("failed to delete a segment of the log - {error}");
             }
         }
+        let mut pause = TIDY_PAUSE;
+        let mut is_due = COMPACTIONS_PER_LOOK < compact.len();
+        for segment in compact.into_iter().take(COMPACTIONS_PER_LOOK) {
+            if let Err(error) = self.compact(key, &folder, segment).await {
+                tracing::error!("failed to write a segment of the log anew - {error}");
+                pause = TIDY_PAUSE_AFTER_ERROR;
+                is_due = true;
+                break;
+            }
+        }
+        {
+            let mut state = self.state.borrow_mut();
+            let Some(hosted) = state.topics.get_mut(key) else { return };
+            let outstanding = u32::try_from(hosted.topic.outstanding()).unwrap_or(u32::MAX);
+            pause += TIDY_PAUSE_PER_MESSAGE * outstanding;
+            let is_due = is_due || hosted.tidying.is_due;
+            hosted.tidying =
+                Tidying { is_running: false, is_due, not_before: now.tick.plus(pause) };
+            if is_due {
+                state.want_checkpoint(now);
+            }
+        }
+        self.turn.wake();
+    }
+
+    async fn compact(
+        &self,
+        key: TopicKey,
+        folder: &TopicFolder,
+        segment: SegmentName,
+    ) -> std::io::Result<()> {
+        let in_topic = |act: &mut dyn FnMut(&mut Topic)| {
+            if let Some(hosted) = self.state.borrow_mut().topics.get_mut(key) {
+                act(&mut hosted.topic);
+            }
+        };
+        let mut compaction = None;
+        in_topic(&mut |topic| compaction = topic.compaction(segment));
+        let Some(compaction) = compaction else { return Ok(()) };
+        let mut compacted = match folder.write_anew(compaction).await {
+            Ok(None) => return Ok(()),
+            Ok(compacted) => compacted,
+            Err(error) => {
+                let try_again = error.kind() != std::io::ErrorKind::InvalidData;
+                in_topic(&mut |topic| topic.not_compacted(segment, try_again));
+                return Err(error);
+            }
+        };
+        in_topic(&mut |topic| topic.log_mut().replacing(segment));
+        let replaced = folder.replace_segment(segment).await;
+        in_topic(&mut |topic| match (&replaced, compacted.take()) {
+            (Ok(()), Some(compacted)) => topic.log_mut().replaced(compacted),
+            _ => {
+                topic.log_mut().not_replaced(segment);
+                topic.not_compacted(segment, true);
+            }
+        });
+        replaced
     }
 
     /// Waits until a topic's folder is open, or cannot be.
@@ -362,6 +439,9 @@ impl Shard {
             if let Err(error) = self.write_checkpoint(key).await {
                 return Answer::Failed(error.to_string());
             }
+            // What was emptied or deleted may have been the last that needed it.
+            let shard = self.clone();
+            spawn(async move { shard.tidy(key).await });
         }
         if let Some(key) = applied.remove {
             if let Some(folder) = self.folder_of(key).await

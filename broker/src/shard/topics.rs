@@ -1,6 +1,6 @@
 //! The topics that one core owns, by key and by name.
 
-use crate::clock::Now;
+use crate::clock::{Now, Tick};
 use crate::config::Config;
 use crate::keys::TopicKey;
 use crate::log::storage_ring::TopicFolder;
@@ -38,6 +38,8 @@ pub struct Hosted {
     pub preparing: bool,
     /// Its folder may have files open: it stands in [`super::open_folders::OpenFolders`].
     pub has_open_files: bool,
+    /// Its log is being tidied up, or when that may be done again.
+    pub tidying: Tidying,
     /// It is being deleted.
     pub leaving: bool,
     /// What its disk refused the last time.
@@ -83,6 +85,17 @@ impl Hosted {
             tracing::info!("TOPIC({}): its log can be written again", self.topic.name());
         }
     }
+}
+
+/// How it stands with deleting what nobody needs of a topic's log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tidying {
+    /// A task is at it.
+    pub is_running: bool,
+    /// It was put off, and must be done even if nothing happens any more.
+    pub is_due: bool,
+    /// Not before this: looking costs time.
+    pub not_before: Tick,
 }
 
 /// Where the messages of a topic go.
@@ -135,6 +148,7 @@ impl Topics {
             reading: Vec::new(),
             preparing: false,
             has_open_files: false,
+            tidying: Tidying::default(),
             leaving: false,
             troubles: Troubles::default(),
             promised: 0,

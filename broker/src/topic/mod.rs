@@ -9,6 +9,7 @@
 
 pub mod catalogue;
 pub mod list;
+pub mod retention;
 #[cfg(test)]
 mod tests;
 
@@ -54,6 +55,8 @@ pub struct Topic {
     /// Ephemeral topics: the memory at which to look for what nobody needs.
     look_again_at_bytes: usize,
     changed: bool,
+    /// Segments that were written anew.
+    kept: retention::Kept,
     /// The next record tells everything.
     records_all: bool,
     /// The log's end as the last record had it.
@@ -77,6 +80,7 @@ impl Topic {
             message_bytes: 0,
             look_again_at_bytes: UNNEEDED_BYTES_MIN,
             changed: true,
+            kept: retention::Kept::default(),
             records_all: true,
             recorded_end: Sequence(0),
         }
@@ -360,11 +364,6 @@ impl Topic {
     /// The lowest message that a channel may read in order or get back from a client soon.
     pub fn lowest_recent(&self) -> Sequence {
         self.channels.iter().map(|(_, channel)| channel.lowest_recent()).fold(self.released, min)
-    }
-
-    /// The lowest message that anybody needs. Looks at every deferred and requeued message.
-    pub fn lowest_needed(&self) -> Sequence {
-        self.channels.iter().map(|(_, channel)| channel.lowest_needed()).fold(self.released, min)
     }
 
     /// Drops from memory what nobody needs; for ephemeral topics, whose messages are nowhere else.

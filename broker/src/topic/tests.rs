@@ -11,7 +11,9 @@ use crate::clock::{Now, Tick};
 use crate::keys::{ChannelKey, ConnectionKey, SubscriberKey};
 use crate::log::checkpoint::TopicCheckpoint;
 use crate::log::recovery::{Recovery, SegmentFile};
-use crate::log::{Log, LogOptions, ReadPlan, SegmentName, Write};
+use crate::log::{
+    Found, LoadReport, Log, LogOptions, ReadPlan, SEGMENT_HEADER_BYTES, SegmentName, Write,
+};
 use crate::message::{Sequence, Timestamp};
 use crate::message_id::IdSpace;
 use proptest::collection::vec;
@@ -320,6 +322,33 @@ impl Dialogue {
         let decoded = TopicCheckpoint::decode(&self.checkpoint_file).unwrap();
         assert_eq!(decoded.cut, None);
         decoded.checkpoint
+    }
+
+    /// Deletes what nobody needs, and writes anew what is hardly needed.
+    fn tidy(&mut self) {
+        let waste = self.topic.find_waste();
+        for segment in waste.delete {
+            self.disk.files.remove(&segment).unwrap();
+        }
+        for segment in waste.compact {
+            let mut compaction = self.topic.compaction(segment).unwrap();
+            let mut new = vec![0; SEGMENT_HEADER_BYTES];
+            let old = &self.disk.files[&segment];
+            while let Some((offset, bytes)) = compaction.next_read() {
+                let data = &old[usize::try_from(offset).unwrap()..][..bytes];
+                let (at, more) = compaction.feed(offset, data).unwrap();
+                assert_eq!(usize::try_from(at).unwrap(), new.len());
+                new.extend_from_slice(&more);
+            }
+            let (header, compacted) = compaction.finish().expect("some of it is needed");
+            new[..SEGMENT_HEADER_BYTES].copy_from_slice(&header);
+            assert_eq!(compacted.bytes(), new.len() as u64);
+            self.topic.log_mut().replacing(segment);
+            self.disk.files.insert(segment, new);
+            self.topic.log_mut().replaced(compacted);
+        }
+        let ends = self.topic.find_waste();
+        assert_eq!((ends.delete, ends.compact), (vec![], vec![]), "once is enough");
     }
 
     /// The process ends and starts again with this checkpoint, and with the channels that are
@@ -920,6 +949,91 @@ fn memory_stays_bounded_while_one_channel_is_full_and_another_reads() {
     assert!(bytes_max < 1 << 20, "{bytes_max} bytes");
 }
 
+// --- what can go ---
+
+/// Three of 200 messages wait, each in a segment of its own; they came in blocks of ten.
+fn with_three_that_wait() -> Dialogue {
+    let mut dialogue = Dialogue::with_consumer();
+    for block in 0..20 {
+        let bodies: Vec<_> = (0..10).map(|message| format!("m{}", 10 * block + message)).collect();
+        dialogue.published(&bodies.join(" "));
+    }
+    dialogue.deliver();
+    for message in 0..200 {
+        let body = format!("m{message}");
+        if [3, 77, 150].contains(&message) {
+            dialogue.requeue("ann", &body, 50).unwrap();
+        } else {
+            dialogue.finish("ann", &body).unwrap();
+        }
+    }
+    dialogue
+}
+
+#[test]
+fn a_few_old_messages_do_not_keep_the_segments_they_came_with() {
+    let mut dialogue = with_three_that_wait();
+    let bytes = |dialogue: &Dialogue| dialogue.disk.files.values().map(Vec::len).sum::<usize>();
+    assert!(7_000 < bytes(&dialogue));
+    dialogue.tidy();
+    // Three times a header of 64 bytes, a block's of 32 and a frame of 36 or 38; and the segment
+    // that is written to.
+    assert_eq!(dialogue.disk.files.len(), 4);
+    assert!(bytes(&dialogue) < 3 * (64 + 32 + 38) + 512, "{} bytes", bytes(&dialogue));
+    dialogue.topic.log_mut().evict(usize::MAX);
+    dialogue.pass(50);
+    assert_eq!(dialogue.deliver(), "ann: m3/2 m77/2 m150/2");
+}
+
+#[test]
+fn a_segment_written_anew_is_no_damage_after_a_restart() {
+    let mut dialogue = with_three_that_wait();
+    let before = dialogue.checkpoint();
+    dialogue.tidy();
+    // Also when the checkpoint was lost, and all segments are read at the start.
+    for checkpoint in [before, TopicCheckpoint::default()] {
+        dialogue.restart(&checkpoint, &["c"]);
+        dialogue.pass(50);
+        dialogue.subscribe("ann", "c", 300);
+        let delivered = dialogue.deliver();
+        for body in ["m3", "m77", "m150"] {
+            assert!(delivered.contains(&format!(" {body}")), "{delivered}");
+        }
+    }
+}
+
+#[test]
+fn a_segment_written_anew_that_lost_its_end_is_damaged() {
+    let mut dialogue = with_three_that_wait();
+    dialogue.checkpoint();
+    dialogue.tidy();
+    let (&name, file) = dialogue.disk.files.iter_mut().nth(1).unwrap();
+    let bytes = file.len() as u64 - 1;
+    file.pop();
+    let file = SegmentFile::inspect(&name.to_string(), bytes, file).unwrap();
+    let (mut recovery, _) = Recovery::new(vec![file], Sequence(0));
+    while let Some(plan) = recovery.next_read() {
+        recovery.feed(&plan, dialogue.disk.read(&plan));
+    }
+    let damage = recovery.finish().damage;
+    assert_eq!(damage[0].missing.end, Sequence(78), "{damage:?}");
+}
+
+#[test]
+fn what_is_read_while_a_segment_is_replaced_is_not_used() {
+    let mut dialogue = with_three_that_wait();
+    dialogue.topic.log_mut().evict(usize::MAX);
+    let Found::NotInMemory(plan) = dialogue.topic.log_mut().frame(Sequence(77)) else {
+        panic!("it is on disk")
+    };
+    dialogue.tidy();
+    let wrong = vec![7; plan.bytes];
+    let report = dialogue.topic.log_mut().loaded(&plan, &wrong);
+    assert_eq!(report, LoadReport::default());
+    dialogue.pass(50);
+    assert_eq!(dialogue.deliver(), "ann: m3/2 m77/2 m150/2");
+}
+
 // --- restarts ---
 
 #[test]
@@ -1458,10 +1572,7 @@ impl Pair {
         self.kept = (self.real.checkpoint(), self.model.clone());
         self.since.clear();
         assert!(!self.real.topic.has_changed());
-        let needed = self.real.topic.lowest_needed();
-        for segment in self.real.topic.log_mut().release_below(needed) {
-            self.real.disk.files.remove(&segment).unwrap();
-        }
+        self.real.tidy();
     }
 
     fn restart(&mut self, with_last: bool) {
@@ -1494,7 +1605,7 @@ impl Pair {
         let waiting = self.model.waiting.len() as u64;
         let depths = waiting..=waiting + self.forgotten;
         assert!(depths.contains(&topic.depth()), "depth of the topic is {}", topic.depth());
-        let needed = topic.lowest_needed();
+        let start = topic.log().start();
         assert!(topic.lowest_recent() <= topic.log().end());
         for (name, channel) in &self.model.channels {
             let (depth, in_flight, deferred) = self.real.counts(name);
@@ -1504,12 +1615,12 @@ impl Pair {
             assert_eq!((waiting, in_flight, deferred), channel.counts(), "counts of {name}");
             for message in channel.messages.keys() {
                 let sequence = self.real.sequences[&message.to_string()];
-                assert!(needed <= sequence, "{message} is needed");
+                assert!(start <= sequence, "{message} is needed");
                 assert!(topic.needs_any(&(sequence..sequence.next())), "{message} is needed");
             }
         }
         for (message, _) in &self.model.waiting {
-            assert!(needed <= self.real.sequences[&message.to_string()], "{message} waits");
+            assert!(start <= self.real.sequences[&message.to_string()], "{message} waits");
         }
         if let Some(at) = self.model.wake_at() {
             let wakes_in = self.real.wakes_in().expect("there is something to wake for");

@@ -108,7 +108,7 @@ enum Step {
     Evict,
     Prepare,
     Checkpoint,
-    DeleteSegments,
+    Tidy,
     KillLater(u32),
     Kill,
     Stop,
@@ -204,7 +204,7 @@ impl Schedule {
             83..86 => Step::Evict,
             86..89 => Step::Prepare,
             89..94 => Step::Checkpoint,
-            94..96 => Step::DeleteSegments,
+            94..96 => Step::Tidy,
             96..98 => Step::KillLater(1 + u32::try_from(random.below(12)).unwrap()),
             98 => Step::Kill,
             _ => Step::Stop,
@@ -304,8 +304,8 @@ impl Schedule {
             Step::Evict => drop(self.shell.topic.log_mut().evict(usize::MAX)),
             Step::Prepare => unless_refused(self.shell.prepare(&mut self.storage))?,
             Step::Checkpoint => unless_refused(self.keep())?,
-            Step::DeleteSegments => {
-                unless_refused(self.shell.delete_segments(&mut self.storage))?;
+            Step::Tidy => {
+                unless_refused(self.shell.tidy(&mut self.storage))?;
             }
             Step::KillLater(changes) => self.storage.kill_after(changes),
             Step::Kill => return Err(Fault::Killed),
@@ -774,14 +774,14 @@ impl Schedule {
 
     fn check(&self) {
         let topic = &self.shell.topic;
-        let needed = topic.lowest_needed();
+        let start = topic.log().start();
         let certain: BTreeSet<_> = self.model.needed_certainly().collect();
         for (&sequence, message) in &self.messages {
             if certain.contains(&message.number) {
                 let sequence = Sequence(sequence);
                 assert!(
-                    needed <= sequence,
-                    "{} is needed, but all below {needed:?} may go",
+                    start <= sequence,
+                    "{} is needed, but all below {start:?} is gone",
                     message.number
                 );
                 assert!(
@@ -845,7 +845,7 @@ impl Schedule {
         }
         if !self.model.channels.is_empty() {
             self.keep().unwrap();
-            self.shell.delete_segments(&mut self.storage).unwrap();
+            self.shell.tidy(&mut self.storage).unwrap();
             assert!(self.shell.topic.log().segments().count() <= 1, "a segment that nobody needs");
         }
     }

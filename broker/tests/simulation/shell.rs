@@ -8,8 +8,8 @@ use broker::clock::Now;
 use broker::log::checkpoint::{Decoded, Record, TopicCheckpoint};
 use broker::log::recovery::{Cut, Recovered, Recovery, SegmentFile, SetAside};
 use broker::log::{
-    Damage, HeaderError, Log, LogOptions, ReadPlan, SEGMENT_HEADER_BYTES, SegmentHeader,
-    SegmentName, Write,
+    Compacted, Compaction, Damage, HeaderError, Log, LogOptions, ReadPlan, SEGMENT_HEADER_BYTES,
+    SegmentHeader, SegmentName, Write,
 };
 use broker::message::Sequence;
 use broker::message_id::IdSpace;
@@ -29,6 +29,7 @@ pub(crate) const TIMEOUT_MAX: u64 = 150;
 
 const FOLDER: &str = "topic";
 const CHECKPOINT: &str = "topic/checkpoint";
+const COMPACTED_SUFFIX: &str = ".compact";
 const PREPARED_PREFIX: &str = "next-";
 const LIST_FOLDER: &str = "data";
 const LIST: &str = "data/nsqd.dat";
@@ -105,6 +106,11 @@ impl Shell {
             },
         };
         let known = checkpoint.as_ref().map_or(Sequence(0), |checkpoint| checkpoint.end);
+        for name in storage.list(FOLDER) {
+            if name.ends_with(COMPACTED_SUFFIX) {
+                storage.remove(&format!("{FOLDER}/{name}"))?;
+            }
+        }
         let unfinished = format!("{CHECKPOINT}.new");
         if storage.open(&unfinished).is_ok() {
             storage.remove(&unfinished)?;
@@ -304,13 +310,34 @@ impl Shell {
         Ok(())
     }
 
-    /// Deletes the segments that nobody needs.
-    pub(crate) fn delete_segments(&mut self, storage: &mut Storage) -> Result<()> {
-        let needed = self.topic.lowest_needed();
-        for segment in self.topic.log_mut().release_below(needed) {
+    /// Deletes the segments that nobody needs, and writes anew those that are hardly needed.
+    pub(crate) fn tidy(&mut self, storage: &mut Storage) -> Result<()> {
+        let waste = self.topic.find_waste();
+        for segment in waste.delete {
             self.name_properly(storage)?;
             self.unsynced.remove(&segment);
             storage.remove(&path_of(segment))?;
+        }
+        for segment in waste.compact {
+            let Some(compaction) = self.topic.compaction(segment) else { continue };
+            let compacted = match write_anew(storage, compaction) {
+                Ok(Some(compacted)) => compacted,
+                Ok(None) => continue,
+                Err(fault) => {
+                    self.topic.not_compacted(segment, true);
+                    return Err(fault);
+                }
+            };
+            self.topic.log_mut().replacing(segment);
+            let path = path_of(segment);
+            match storage.rename(&format!("{path}{COMPACTED_SUFFIX}"), &path) {
+                Ok(()) => self.topic.log_mut().replaced(compacted),
+                Err(fault) => {
+                    self.topic.log_mut().not_replaced(segment);
+                    self.topic.not_compacted(segment, true);
+                    return Err(fault);
+                }
+            }
         }
         Ok(())
     }
@@ -339,6 +366,22 @@ impl Shell {
         storage.rename(&new, LIST)?;
         storage.sync_folder(LIST_FOLDER)
     }
+}
+
+/// A damaged segment is not written anew.
+fn write_anew(storage: &mut Storage, mut compaction: Compaction) -> Result<Option<Compacted>> {
+    let path = path_of(compaction.segment());
+    let from = storage.open(&path)?;
+    let to = storage.create(&format!("{path}{COMPACTED_SUFFIX}"))?;
+    while let Some((offset, bytes)) = compaction.next_read() {
+        let data = storage.read(from, offset, bytes)?;
+        let Ok((offset, bytes)) = compaction.feed(offset, &data) else { return Ok(None) };
+        storage.write(to, offset, &bytes)?;
+    }
+    let Some((header, compacted)) = compaction.finish() else { return Ok(None) };
+    storage.write(to, 0, &header)?;
+    storage.sync(to)?;
+    Ok(Some(compacted))
 }
 
 fn path_of(segment: SegmentName) -> String {
