@@ -147,7 +147,7 @@ pub struct Log {
 pub struct Closed {
     /// Its name.
     pub name: SegmentName,
-    /// The messages it had when it was closed.
+    /// All that may be in it. Those of later segments that were deleted are among them, and are gaps.
     pub messages: Range<Sequence>,
     /// How long its file is.
     pub bytes: u64,

@@ -8,6 +8,7 @@
 //! Knows: who needs what. Does not know: files.
 
 use super::Topic;
+use crate::channel::messages_in;
 use crate::log::{Closed, Compaction, SegmentName};
 use crate::message::Sequence;
 use std::collections::BTreeMap;
@@ -63,7 +64,12 @@ impl Topic {
     fn is_mostly_waste(&self, closed: &Closed, needed: Needed) -> bool {
         let (there, needed) = match self.kept.get(&closed.name) {
             Some(&kept) => (kept, needed.sum),
-            None => (closed.messages.end - closed.messages.start, needed.most),
+            None => {
+                let range = &closed.messages;
+                // Segments behind it that were deleted are gaps.
+                let gone = messages_in(&self.log.gaps_within(range));
+                ((range.end - range.start).saturating_sub(gone), needed.most)
+            }
         };
         let short_bytes = self.log.segment_bytes_max() / SHORT_SEGMENTS_PER_FULL;
         0 < needed && 2 * needed < there && short_bytes < closed.bytes
