@@ -15,6 +15,10 @@ use protocol::name::{ChannelName, TopicName};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// How long a consumer waits that cannot be moved to the core of its topic.
+const MOVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Serves a connection of this core until it ends or moves. `unread` is what it brought along.
 pub async fn serve(shard: Rc<Shard>, key: ConnectionKey, unread: Vec<u8>) {
@@ -64,6 +68,17 @@ struct Reader {
     unread: Vec<u8>,
     /// Nothing more is executed: the client was refused, which it may not have been told yet.
     refused: bool,
+}
+
+/// What became of a connection that was to move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Departed {
+    /// It is on its way.
+    Gone,
+    /// It goes on here: it ends, or it is a publisher that can do without.
+    Stays,
+    /// No descriptor is left for it, and a consumer has nothing to do here.
+    MustWait,
 }
 
 impl Reader {
@@ -157,13 +172,21 @@ impl Reader {
     }
 
     /// Moves the connection to another core when all it is owed was sent; false when it ended
-    /// first, or cannot be moved.
+    /// first, or cannot be moved now.
     async fn depart(&mut self, to: ShardId) -> bool {
         self.settle().await;
+        let departed = self.leave_for(to);
+        if departed == Departed::MustWait {
+            glommio::timer::sleep(MOVE_AGAIN_AFTER).await;
+        }
+        departed == Departed::Gone
+    }
+
+    fn leave_for(&mut self, to: ShardId) -> Departed {
         let mut state = self.shard.state.borrow_mut();
-        let Some(connection) = state.connections.get_mut(self.key) else { return false };
+        let Some(connection) = state.connections.get_mut(self.key) else { return Departed::Stays };
         if connection.life != Life::Open {
-            return false;
+            return Departed::Stays;
         }
         let stream = match connection.socket.duplicate() {
             Ok(stream) => stream,
@@ -172,8 +195,8 @@ impl Reader {
                     "failed to move client({}) to another core - {error}",
                     connection.session.peer
                 );
-                connection.die();
-                return false;
+                let may_stay = connection.session.following.stay();
+                return if may_stay { Departed::Stays } else { Departed::MustWait };
             }
         };
         let connection = state.connections.remove(self.key).expect("it was there");
@@ -181,7 +204,7 @@ impl Reader {
         let traveller = Traveller { stream, session: connection.session, unread };
         state.outboxes.push(to, Request::Arrive(Box::new(traveller)));
         state.report_load();
-        true
+        Departed::Gone
     }
 
     /// Makes the connection a consumer, and answers when its channel is kept.

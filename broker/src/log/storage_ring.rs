@@ -952,13 +952,16 @@ fn write_all(file: &BufferedFile, mut bytes: &[u8], mut offset: u64) -> io::Resu
 
 /// So many bytes from `offset` on, fewer at the end of the file.
 async fn read_at(file: &BufferedFile, offset: u64, bytes: usize) -> io::Result<Data> {
-    let whole = file.read_at(offset, bytes).await?;
+    let whole = file.read_at(offset, bytes).await.map_err(plain)?;
     if whole.len() == bytes || whole.is_empty() {
         return Ok(Data::Whole(whole));
     }
     let mut joined = whole.to_vec();
     while joined.len() < bytes {
-        let more = file.read_at(offset + joined.len() as u64, bytes - joined.len()).await?;
+        let more = file
+            .read_at(offset + joined.len() as u64, bytes - joined.len())
+            .await
+            .map_err(plain)?;
         if more.is_empty() {
             break;
         }
@@ -969,7 +972,7 @@ async fn read_at(file: &BufferedFile, offset: u64, bytes: usize) -> io::Result<D
 
 /// Writes at the end of a file that is there.
 async fn append(path: &Path, bytes: Vec<u8>, offset: u64) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).buffered_open(path).await?;
+    let file = OpenOptions::new().write(true).buffered_open(path).await.map_err(plain)?;
     let written = write_whole(&file, bytes, offset).await;
     file.close().await?;
     written
@@ -980,7 +983,7 @@ async fn write_whole(file: &BufferedFile, bytes: Vec<u8>, offset: u64) -> io::Re
     if length == 0 {
         return Ok(());
     }
-    let written = file.write_at(bytes, offset).await?;
+    let written = file.write_at(bytes, offset).await.map_err(plain)?;
     if written < length {
         return Err(io::Error::new(io::ErrorKind::WriteZero, "the disk is full"));
     }
@@ -989,18 +992,18 @@ async fn write_whole(file: &BufferedFile, bytes: Vec<u8>, offset: u64) -> io::Re
 
 async fn replace(path: &Path, bytes: Vec<u8>, durability: Durability) -> io::Result<()> {
     let new = with_suffix(path, NEW_SUFFIX);
-    let file = BufferedFile::create(&new).await?;
+    let file = BufferedFile::create(&new).await.map_err(plain)?;
     let length = bytes.len();
-    let written = file.write_at(bytes, 0).await?;
+    let written = file.write_at(bytes, 0).await.map_err(plain)?;
     if written < length {
         file.close().await?;
         return Err(io::Error::new(io::ErrorKind::WriteZero, "the disk is full"));
     }
     if durability == Durability::Synced {
-        file.fdatasync().await?;
+        file.fdatasync().await.map_err(plain)?;
     }
     file.close().await?;
-    glommio::io::rename(&new, path).await?;
+    glommio::io::rename(&new, path).await.map_err(plain)?;
     if durability == Durability::Synced
         && let Some(parent) = path.parent()
     {

@@ -76,6 +76,12 @@ impl Following {
         self.streak = self.streak.saturating_add(1);
         owner != here && PUBLISHES_BEFORE_MOVE <= self.streak
     }
+
+    /// It could not move, and stays for as many publishes as before; false when it was not to move
+    /// for its publishes.
+    pub fn stay(&mut self) -> bool {
+        PUBLISHES_BEFORE_MOVE <= std::mem::take(&mut self.streak)
+    }
 }
 
 #[cfg(test)]
@@ -104,8 +110,12 @@ mod tests {
     fn a_producer_follows_its_topic_and_an_alternating_one_stays() {
         let (here, there) = (ShardId(0), ShardId(1));
         let mut steady = Following::default();
-        let moved = (1..=100).position(|_| steady.published_to(there, here));
-        assert_eq!(moved, Some(31));
+        let mut until_move = || (1..=100).position(|_| steady.published_to(there, here));
+        assert_eq!(until_move(), Some(31));
+        assert_eq!(until_move(), Some(0), "it could not");
+        assert!(steady.stay());
+        assert!(!steady.stay());
+        assert_eq!((1..=100).position(|_| steady.published_to(there, here)), Some(31));
         let mut alternating = Following::default();
         for _ in 0..1_000 {
             assert!(!alternating.published_to(there, here));

@@ -80,14 +80,21 @@ impl Shard {
     /// Accepts connections for all cores, until the broker stops. Runs on the first core.
     pub(super) async fn accept(self: Rc<Self>, listener: TcpListener, door: Door) {
         let listener = crate::descriptor::adopt_listener(listener);
+        let mut is_failing = false;
         while !self.state.borrow().stopping {
-            match listener.accept().await {
-                Ok(stream) => match crate::descriptor::release_stream(stream) {
-                    Ok(stream) => self.place(stream, door),
-                    Err(error) => tracing::error!("failed to accept a connection - {error}"),
-                },
+            let accepted = listener.accept().await.map_err(io::Error::from);
+            match accepted.and_then(crate::descriptor::release_stream) {
+                Ok(stream) => {
+                    if std::mem::take(&mut is_failing) {
+                        tracing::info!("connections are accepted again");
+                    }
+                    self.place(stream, door);
+                }
                 Err(error) => {
-                    tracing::error!("failed to accept a connection - {error}");
+                    // Said once: it goes on until somebody leaves.
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::error!("failed to accept connections - {error}");
+                    }
                     glommio::timer::sleep(PAUSE_WITHOUT_DESCRIPTORS).await;
                 }
             }

@@ -404,9 +404,8 @@ impl Shard {
             && !channel.is_ephemeral()
         {
             self.folder_of(key).await;
-            if let Err(error) = self.write_checkpoint(key).await {
-                tracing::error!("TOPIC({topic}) failed to write a checkpoint - {error}");
-            }
+            // A failure is said there, and tried again.
+            self.write_checkpoint(key).await.ok();
         }
         self.note(Change::Channel { topic, channel, paused: false }).await;
     }

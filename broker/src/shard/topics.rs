@@ -138,6 +138,10 @@ impl Topics {
     /// Takes a topic in.
     pub fn host(&mut self, topic: Topic, folder: Folder) -> TopicKey {
         let name = topic.name();
+        let mut troubles = Troubles::default();
+        if let Folder::Failed(reason) = &folder {
+            troubles.failed(Task::Write, reason.clone());
+        }
         let key = self.by_key.insert(Hosted {
             topic,
             folder,
@@ -150,7 +154,7 @@ impl Topics {
             has_open_files: false,
             tidying: Tidying::default(),
             leaving: false,
-            troubles: Troubles::default(),
+            troubles,
             promised: 0,
         });
         let before = self.by_name.insert(name, key);
