@@ -50,6 +50,9 @@ pub struct Flags {
     /// how long an idle shard looks for new work before it sleeps
     #[arg(long, value_parser = duration::parse, default_value = "0s")]
     pub spin: Duration,
+    /// say what the data path holds and what of it is damaged, change nothing, and exit with 0 (nothing), 1 (something) or 2 (it cannot be read)
+    #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
+    pub check_data: bool,
 
     /// unique part for message IDs, (int) in range [0,1024) (default is hash of hostname)
     #[arg(long = "node-id", value_parser = flags::integer::<i64>)]
@@ -142,6 +145,11 @@ pub struct Flags {
 }
 
 impl Flags {
+    /// The folder of all data.
+    pub fn data_path(&self) -> PathBuf {
+        PathBuf::from(if self.data_path.is_empty() { "." } else { &self.data_path })
+    }
+
     /// What the flags mean on a machine with `processors` cores to run on.
     ///
     /// # Errors
@@ -185,10 +193,7 @@ impl Flags {
             ..Limits::default()
         };
         Ok(Config {
-            data_path: match self.data_path.as_str() {
-                "" => PathBuf::from("."),
-                path => PathBuf::from(path),
-            },
+            data_path: self.data_path(),
             shards,
             node_id,
             limits,

@@ -10,6 +10,7 @@
 //!
 //! ```text
 //! main, flags, preflight    the command line, and what must be so before a core starts
+//! check_data                what a data path holds, without touching it
 //! shard                     one core: what it owns, starts and stops, in which order
 //! http, lookup              what operators and nsqlookupd are told
 //! command, stats            one verb a file; what a core has, in the words of /stats
@@ -25,6 +26,7 @@
 //! A core shares nothing with another: they send each other [`routing::request::Request`]s.
 
 pub mod channel;
+pub mod check_data;
 pub mod clock;
 pub mod command;
 pub mod config;

@@ -6,6 +6,7 @@ use broker::shard::{Doors, Start};
 use broker::topic::catalogue::Catalogue;
 use broker::{preflight, shard};
 use glommio::CpuSet;
+use std::io::{BufWriter, Write as _};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -26,6 +27,9 @@ fn main() {
             startup::log::fatal(&flags.log_prefix, &reason)
         });
     }
+    if flags.check_data {
+        std::process::exit(check_data(&flags));
+    }
     end_with_any_panic();
     let prefix = flags.log_prefix.clone();
     startup::log::start(&prefix, flags.log_level);
@@ -35,6 +39,24 @@ fn main() {
         startup::log::fatal(&prefix, &reason);
     }
     tracing::info!("NSQ: bye");
+}
+
+/// Says what the data path holds; the status to exit with.
+fn check_data(flags: &Flags) -> i32 {
+    let data_path = flags.data_path();
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let checked = broker::check_data::check(&data_path, &mut out)
+        .and_then(|is_good| out.flush().map(|()| is_good));
+    match checked {
+        Ok(is_good) => i32::from(!is_good),
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "there is no log")]
+            {
+                eprintln!("{} cannot be checked: {error}", data_path.display());
+            }
+            2
+        }
+    }
 }
 
 /// A panic on any thread ends the process: the state of that core is no longer trusted, and the

@@ -756,6 +756,14 @@ impl Channel {
         }
         channel
     }
+
+    /// Of the messages it has yet to deliver, those of `missing` do not exist any more.
+    pub fn step_over(&mut self, missing: &[Range<Sequence>]) {
+        let (cursor, end) = (self.cursor.next(), self.end);
+        for missing in missing {
+            self.skips.push(missing.start.max(cursor)..missing.end.min(end));
+        }
+    }
 }
 
 /// How many messages the ranges hold.

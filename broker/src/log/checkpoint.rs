@@ -142,6 +142,18 @@ pub enum Event {
     Skipped(Range<Sequence>),
 }
 
+impl Decoded {
+    /// Whether what is not used of `bytes`, the file, is what a write leaves that was cut short: the
+    /// last record lacks its end, or there are only zeros.
+    pub fn is_torn(&self, bytes: &[u8]) -> bool {
+        let valid = usize::try_from(self.bytes).unwrap_or(usize::MAX);
+        let rest = bytes.get(valid..).unwrap_or_default();
+        let content = rest.get(RECORD_HEADER_BYTES..).unwrap_or_default().len() as u64;
+        let lacks_its_end = Fields(rest).u32().is_none_or(|length| content < u64::from(length));
+        lacks_its_end || rest.iter().all(|&byte| byte == 0)
+    }
+}
+
 /// Why some bytes are no checkpoint, or not to their end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckpointError {
@@ -585,6 +597,7 @@ mod tests {
             assert_eq!(decoded.checkpoint, come_to(&[golden()]), "cut at {cut}");
             let expected = (first < cut).then_some(CheckpointError::Cut(first as u64));
             assert_eq!((decoded.bytes, decoded.cut), (first as u64, expected), "cut at {cut}");
+            assert!(decoded.is_torn(&bytes[..cut]), "cut at {cut}");
         }
     }
 
@@ -599,7 +612,10 @@ mod tests {
             if bit / 8 < first {
                 assert!(decoded.is_err(), "bit {bit}");
             } else {
-                assert_eq!(decoded.unwrap().checkpoint, come_to(&[golden()]), "bit {bit}");
+                let decoded = decoded.unwrap();
+                assert_eq!(decoded.checkpoint, come_to(&[golden()]), "bit {bit}");
+                let is_length = bit / 8 < first + 4;
+                assert!(is_length || !decoded.is_torn(&flipped), "bit {bit}");
             }
         }
     }

@@ -26,6 +26,7 @@ pub mod faults;
 mod fields;
 mod gaps;
 mod index;
+pub mod losses;
 mod page;
 mod reading;
 pub mod recovery;
@@ -514,6 +515,22 @@ impl Log {
     /// Bytes on disk, in all segments.
     pub fn disk_bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.written_bytes).sum()
+    }
+
+    /// Bytes on disk from `sequence`, or a known place before it, to the end.
+    pub fn disk_bytes_from(&self, sequence: Sequence) -> u64 {
+        if self.end <= sequence {
+            return 0;
+        }
+        let after = self.segments.partition_point(|segment| segment.name.first() <= sequence);
+        let later: u64 = self.segments.iter().skip(after).map(|later| later.written_bytes).sum();
+        let Some(segment) = after.checked_sub(1).map(|at| &self.segments[at]) else {
+            return later;
+        };
+        // With the first block goes the header.
+        let offset = segment.index.find(sequence).offset;
+        let offset = if offset <= BLOCKS_START { 0 } else { offset };
+        later + segment.written_bytes.saturating_sub(offset)
     }
 
     /// The segments on disk, oldest first.

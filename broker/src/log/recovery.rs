@@ -98,6 +98,19 @@ pub struct RecoveredSegment {
     pub(super) missing: Vec<Range<Sequence>>,
 }
 
+impl RecoveredSegment {
+    /// How many messages it has that can be read.
+    pub fn messages(&self) -> u64 {
+        let missing = self.missing.iter().map(|missing| missing.end - missing.start).sum();
+        (self.end - self.name.first()).saturating_sub(missing)
+    }
+
+    /// One past its last message.
+    pub fn end(&self) -> Sequence {
+        self.end
+    }
+}
+
 /// The end of the last segment, which is to be cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
@@ -245,6 +258,13 @@ impl Recovery {
             scan.is_partly_unreadable = true;
         }
         self.feed(plan, &vec![0; plan.bytes]);
+    }
+
+    /// Hands out what was found so far, for those who need not keep it; [`Self::finish`] has the
+    /// rest.
+    pub fn take_found(&mut self) -> Recovered {
+        let rest = Recovered { base: self.recovered.base, ..Recovered::default() };
+        std::mem::replace(&mut self.recovered, rest)
     }
 
     /// What was found.

@@ -23,6 +23,7 @@
 use super::checkpoint::{CheckpointError, Decoded, Record, TopicCheckpoint};
 #[cfg(test)]
 use super::faults::{Faults, Operation};
+use super::losses::Losses;
 use super::reading::{Damage, ReadPlan};
 use super::recovery::{Cut, Recovered, Recovery, SegmentFile, SetAside};
 use super::segment::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName};
@@ -175,6 +176,17 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// The same in numbers.
+    pub fn losses(&self) -> Losses {
+        let mut losses = Losses {
+            torn_bytes: self.cut.map_or(0, |cut| cut.bytes),
+            files_not_used: self.set_aside.len() as u64,
+            ..Losses::default()
+        };
+        self.damage.iter().for_each(|damage| losses.add(damage));
+        losses
+    }
+
     /// A sentence for each.
     pub fn lines(&self) -> Vec<String> {
         let set_aside =

@@ -169,9 +169,7 @@ impl Shard {
                 Read::Partly(bytes) => log.loaded(&plan, bytes),
                 Read::Nothing => log.unreadable(&plan),
             };
-            for damage in report.damage {
-                tracing::error!("TOPIC({name}): {damage}");
-            }
+            hosted.note_damage(&report.damage);
             state.memory_growth += plan.bytes;
             state.queue_to_deliver(key);
         }

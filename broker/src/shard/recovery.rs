@@ -7,9 +7,11 @@ use super::Shard;
 use super::abreast::abreast;
 use super::departure::FIRST;
 use super::state::Job;
+use crate::channel::messages_in;
 use crate::clock::Now;
 use crate::import::{queues, reader};
 use crate::log::checkpoint::TopicCheckpoint;
+use crate::log::losses::Losses;
 use crate::log::storage_ring::{self, Folders, Opened, TopicFolder};
 use crate::log::{Log, LogOptions};
 use crate::message::Sequence;
@@ -31,6 +33,8 @@ pub(super) struct Restored {
     pub folder: Folder,
     /// Of later messages its checkpoint knew nothing.
     pub checkpoint_end: Sequence,
+    /// What was lost of its log.
+    pub losses: Losses,
 }
 
 impl Shard {
@@ -114,12 +118,13 @@ impl Shard {
         let now = self.clock.now();
         let checkpoint = checkpoint.unwrap_or_default();
         let checkpoint_end = checkpoint.end;
+        let losses = findings.losses();
         let rules = topics::rules(&self.config);
         let channels = all_channels(listed, channels);
         let deferred = deferred.into_iter();
         let mut topic = Topic::restore(name, log, rules, &checkpoint, deferred, channels, now);
         pause(&mut topic, listed, now);
-        Restored { topic, folder: Folder::Open(Rc::new(folder)), checkpoint_end }
+        Restored { topic, folder: Folder::Open(Rc::new(folder)), checkpoint_end, losses }
     }
 
     /// A topic whose folder cannot be used: it refuses publishes and says why.
@@ -136,7 +141,12 @@ impl Shard {
         let channels = all_channels(listed, channels);
         let mut topic = Topic::restore(name, log, rules, &nothing, deferred, channels, now);
         pause(&mut topic, listed, now);
-        Restored { topic, folder: Folder::Failed(reason), checkpoint_end: Sequence(0) }
+        Restored {
+            topic,
+            folder: Folder::Failed(reason),
+            checkpoint_end: Sequence(0),
+            losses: Losses::default(),
+        }
     }
 
     fn log_options(&self) -> LogOptions {
@@ -149,12 +159,11 @@ impl Shard {
         listed: Option<&Listed>,
         queues: Option<queues::Found>,
     ) {
-        let Restored { topic, folder, .. } = match queues {
+        let Restored { topic, folder, losses, .. } = match queues {
             None => self.restore_topic(name, listed, &[]).await,
             Some(found) => self.restore_with_queues(name, listed, found).await,
         };
-        let messages = topic.log().end() - topic.log().start();
-        tracing::info!("TOPIC({name}): recovered {messages} messages");
+        tracing::info!("TOPIC({name}): {}{losses}", what_is_there(&topic));
         let mut state = self.state.borrow_mut();
         let mut known = Catalogue::default();
         known.topics.extend(listed.map(|listed| (name, listed.clone())));
@@ -168,6 +177,7 @@ impl Shard {
         let news = found.filter(|&change| known.apply(change));
         state.jobs.extend(news.map(Job::Note));
         let key = state.topics.host(topic, folder);
+        state.topics[key].losses = losses;
         state.set_topic_alarm(key);
     }
 }
@@ -188,4 +198,21 @@ fn pause(topic: &mut Topic, listed: Option<&Listed>, now: Now) {
             topic.channel_mut(key).set_paused(paused);
         }
     }
+}
+
+/// What was found of a topic, and how much of it somebody still waits for.
+fn what_is_there(topic: &Topic) -> String {
+    let log = topic.log();
+    let all = log.start()..log.end();
+    let messages = (all.end - all.start) - messages_in(&log.gaps_within(&all));
+    let (segments, bytes) = (log.segments().count(), log.disk_bytes());
+    let owed: u64 = topic
+        .channels()
+        .map(|channel| channel.depth() + channel.in_flight_count() + channel.deferred_count())
+        .sum();
+    let (channels, waiting) = (topic.channels().count(), topic.depth());
+    format!(
+        "recovered {messages} messages ({segments} segments, {bytes} bytes); {owed} are owed to \
+         {channels} channels, {waiting} wait for a channel"
+    )
 }

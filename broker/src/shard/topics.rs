@@ -3,8 +3,9 @@
 use crate::clock::{Now, Tick};
 use crate::config::Config;
 use crate::keys::TopicKey;
+use crate::log::losses::Losses;
 use crate::log::storage_ring::TopicFolder;
-use crate::log::{Log, LogOptions, ReadPlan, Write};
+use crate::log::{Damage, Log, LogOptions, ReadPlan, Write};
 use crate::message_id::IdSpace;
 use crate::rings::Rings;
 use crate::routing::placement::ShardId;
@@ -42,6 +43,8 @@ pub struct Hosted {
     pub tidying: Tidying,
     /// It is being deleted.
     pub leaving: bool,
+    /// What was lost of its log.
+    pub losses: Losses,
     /// What its disk refused the last time.
     pub troubles: Troubles,
     /// Messages that were acknowledged and are not written yet.
@@ -83,6 +86,14 @@ impl Hosted {
         self.promised = 0;
         if self.troubles.done(Task::Write) {
             tracing::info!("TOPIC({}): its log can be written again", self.topic.name());
+        }
+    }
+
+    /// Says and counts what a read of its log found damaged.
+    pub fn note_damage(&mut self, damages: &[Damage]) {
+        for damage in damages {
+            tracing::error!("TOPIC({}): {damage}", self.topic.name());
+            self.losses.add(damage);
         }
     }
 }
@@ -154,6 +165,7 @@ impl Topics {
             has_open_files: false,
             tidying: Tidying::default(),
             leaving: false,
+            losses: Losses::default(),
             troubles,
             promised: 0,
         });

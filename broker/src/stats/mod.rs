@@ -5,10 +5,13 @@
 
 use crate::channel::{Channel, Subscriber};
 use crate::connection::Connection;
+use crate::log::losses::Losses;
 use crate::shard::state::State;
+use crate::shard::topics::Hosted;
 use crate::topic::Topic;
 use protocol::stats::{
-    ChannelStats, ClientStats, Filter, MemoryStats, Percentiles, PublishCount, Stats, TopicStats,
+    ChannelStats, ClientStats, Filter, LogStats, MemoryStats, Percentiles, PublishCount, Stats,
+    TopicStats,
 };
 
 impl State {
@@ -18,9 +21,9 @@ impl State {
             .topics
             .iter()
             .filter(|(_, hosted)| !hosted.leaving)
-            .map(|(_, hosted)| &hosted.topic)
-            .filter(|topic| is_wanted(filter.topic.as_deref(), topic.name().as_str()))
-            .map(|topic| self.topic_stats(topic, filter))
+            .map(|(_, hosted)| hosted)
+            .filter(|hosted| is_wanted(filter.topic.as_deref(), hosted.topic.name().as_str()))
+            .map(|hosted| self.topic_stats(hosted, filter))
             .collect();
         let producers = if filter.include_clients {
             let publishers = self.connections.values().filter(|c| !c.session.published.is_empty());
@@ -53,7 +56,8 @@ impl State {
         reason.map_or_else(|| "OK".to_string(), |reason| format!("NOK - {reason}"))
     }
 
-    fn topic_stats(&self, topic: &Topic, filter: &Filter) -> TopicStats {
+    fn topic_stats(&self, hosted: &Hosted, filter: &Filter) -> TopicStats {
+        let topic = &hosted.topic;
         TopicStats {
             topic_name: topic.name().to_string(),
             channels: topic
@@ -67,6 +71,7 @@ impl State {
             message_bytes: topic.message_bytes(),
             paused: topic.is_paused(),
             e2e_processing_latency: Percentiles::default(),
+            log: (!topic.log().is_ephemeral()).then(|| log_stats(topic, hosted.losses)),
         }
     }
 
@@ -97,7 +102,24 @@ impl State {
             }),
             paused: channel.is_paused(),
             e2e_processing_latency: Percentiles::default(),
+            log_bytes: (!topic.log().is_ephemeral())
+                .then(|| topic.log().disk_bytes_from(channel.lowest_needed())),
         }
+    }
+}
+
+fn log_stats(topic: &Topic, losses: Losses) -> LogStats {
+    let log = topic.log();
+    let bytes = log.disk_bytes();
+    LogStats {
+        bytes,
+        unneeded_bytes: bytes.saturating_sub(log.disk_bytes_from(topic.lowest_needed())),
+        segments: log.segments().count() as u64,
+        torn_bytes: losses.torn_bytes,
+        damaged_places: losses.places,
+        damaged_bytes: losses.bytes,
+        damaged_messages: losses.messages,
+        files_not_used: losses.files_not_used,
     }
 }
 

@@ -454,7 +454,10 @@ impl Topic {
         let released = topic.released;
         for (&name, channel) in &checkpoint.channels {
             let depth_max = topic.depth_max();
-            topic.add(Channel::restore(name, channel, start..released, depth_max, now));
+            let mut channel = Channel::restore(name, channel, start..released, depth_max, now);
+            // What recovery found damaged must not count as waiting.
+            channel.step_over(&topic.log.gaps_within(&(channel.cursor()..released)));
+            topic.add(channel);
         }
         for name in channels {
             if topic.channel_key(name).is_none() {

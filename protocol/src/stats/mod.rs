@@ -70,6 +70,41 @@ pub struct TopicStats {
     /// From publish to FIN, over all channels.
     #[serde(deserialize_with = "null_as_default")]
     pub e2e_processing_latency: Percentiles,
+    /// Its messages on disk. nsqd has no such key; it is left out when it is `None`, as for ephemeral
+    /// topics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogStats>,
+}
+
+/// The log of one topic: what it takes on disk, and what was lost of it since the process started,
+/// the start included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogStats {
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// How many of them no channel needs any more; they go with their segment.
+    pub unneeded_bytes: u64,
+    /// Files.
+    pub segments: u64,
+    /// Bytes that were cut off its end at the start: a write that a crash cut short.
+    pub torn_bytes: u64,
+    /// Places at which it is not what was written.
+    pub damaged_places: u64,
+    /// How many bytes that are.
+    pub damaged_bytes: u64,
+    /// Messages that were lost with them.
+    pub damaged_messages: u64,
+    /// Files in the topic's folder that could not be used at the start.
+    pub files_not_used: u64,
+}
+
+impl LogStats {
+    /// Whether anything was torn, damaged or not used.
+    pub fn has_losses(&self) -> bool {
+        let Self { torn_bytes, damaged_places, files_not_used, .. } = *self;
+        0 < torn_bytes || 0 < damaged_places || 0 < files_not_used
+    }
 }
 
 /// One channel.
@@ -111,6 +146,11 @@ pub struct ChannelStats {
     /// From publish to FIN.
     #[serde(deserialize_with = "null_as_default")]
     pub e2e_processing_latency: Percentiles,
+    /// Bytes of the topic's log that cannot go because of this channel: from the oldest message it
+    /// needs to the end. Other channels may need the same bytes. nsqd has no such key; it is left out
+    /// when it is `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_bytes: Option<u64>,
 }
 
 /// One connection of a client. Counters are since it connected.

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{ChannelStats, ClientStats, MemoryStats, Percentiles, Stats, TopicStats};
+use super::{ChannelStats, ClientStats, LogStats, MemoryStats, Percentiles, Stats, TopicStats};
 
 /// What the text tells beside the statistics.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +85,16 @@ fn render_topic(out: &mut Text, topic: &TopicStats, now: i64) {
         topic.message_count,
         latencies(&topic.e2e_processing_latency),
     ));
+    if let Some(log) = topic.log.filter(LogStats::has_losses) {
+        out.line(format_args!(
+            "      log damaged: {} places, {} bytes, {} msgs; torn: {} bytes; files not used: {}",
+            log.damaged_places,
+            log.damaged_bytes,
+            log.damaged_messages,
+            log.torn_bytes,
+            log.files_not_used,
+        ));
+    }
     for channel in &topic.channels {
         render_channel(out, channel, now);
     }
