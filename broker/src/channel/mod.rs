@@ -309,6 +309,14 @@ impl Channel {
         self.in_flight.lowest().into_iter().chain(again).fold(self.cursor.next(), Sequence::min)
     }
 
+    /// Bytes of the log's files that cannot go because of it. Other channels may need the same.
+    /// Looks at every deferred and requeued message.
+    pub fn disk_bytes(&self, log: &Log) -> u64 {
+        let requeued = self.requeued.iter().map(|requeued| requeued.sequence);
+        let deferred = self.deferred.iter().map(|deferral| deferral.sequence);
+        log.disk_bytes_for(self.lowest_recent(), requeued.chain(deferred))
+    }
+
     /// Whether it still needs any message of `range`. Looks at every deferred and requeued one.
     pub fn needs_any(&self, range: &Range<Sequence>) -> bool {
         let ahead = range.start.max(self.cursor.next())..range.end.min(self.end);

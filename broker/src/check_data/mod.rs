@@ -10,10 +10,12 @@ mod report;
 
 pub use report::{Finding, Metadata, TopicReport, Totals};
 
+use crate::import::queues;
 use crate::log::checkpoint::TopicCheckpoint;
 use crate::log::recovery::{Recovery, SegmentFile, SetAside};
 use crate::log::storage_ring::{
-    CHECKPOINT, FOLDER_SUFFIX, PREPARED_PREFIX, REMOVED_SUFFIX, SET_ASIDE,
+    CHECKPOINT, COMPACTED_SUFFIX, FOLDER_SUFFIX, NEW_SUFFIX, PREPARED_PREFIX, REMOVED_SUFFIX,
+    SET_ASIDE,
 };
 use crate::log::{SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName};
 use crate::message::Sequence;
@@ -47,7 +49,7 @@ pub fn check(data_path: &Path, out: &mut dyn Write) -> io::Result<bool> {
     write!(out, "{metadata}")?;
     let mut totals = Totals::default();
     totals.add_metadata(&metadata);
-    for finding in odd_folders(&names) {
+    for finding in old_queues(&names).into_iter().chain(odd_folders(&names)) {
         totals.add_finding(&finding);
         writeln!(out, "{finding}")?;
     }
@@ -106,6 +108,18 @@ fn look_at_metadata(path: &Path) -> (Metadata, Catalogue) {
     }
 }
 
+/// What NSQ's nsqd left, or an import that was cut short.
+fn old_queues(names: &[String]) -> Vec<Finding> {
+    let found = queues::find(names.iter().cloned());
+    let taken_in = found.topics.keys().map(|topic| {
+        Finding::note(format!("the disk queue of {topic} is taken in at the next start"))
+    });
+    let foreign = found.foreign.iter().map(|queue| {
+        Finding::note(format!("the disk queue {queue} is not used: nothing of that name is kept"))
+    });
+    taken_in.chain(foreign).collect()
+}
+
 /// Folders of topics that are none any more.
 fn odd_folders(names: &[String]) -> impl Iterator<Item = Finding> + '_ {
     names.iter().filter_map(|name| {
@@ -155,6 +169,8 @@ fn look_into(folder: &Path, report: &mut TopicReport) -> io::Result<()> {
         if !name.ends_with(".log") {
             report.findings.push(Finding::note(if name.ends_with(SET_ASIDE) {
                 format!("{name} is not used: it was set aside")
+            } else if name.ends_with(NEW_SUFFIX) || name.ends_with(COMPACTED_SUFFIX) {
+                format!("{name} is not used: it was not finished")
             } else {
                 format!("{name} is not used: {}", SetAside::Name)
             }));

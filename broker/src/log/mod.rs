@@ -517,20 +517,31 @@ impl Log {
         self.segments.iter().map(|segment| segment.written_bytes).sum()
     }
 
-    /// Bytes on disk from `sequence`, or a known place before it, to the end.
-    pub fn disk_bytes_from(&self, sequence: Sequence) -> u64 {
-        if self.end <= sequence {
-            return 0;
-        }
-        let after = self.segments.partition_point(|segment| segment.name.first() <= sequence);
-        let later: u64 = self.segments.iter().skip(after).map(|later| later.written_bytes).sum();
-        let Some(segment) = after.checked_sub(1).map(|at| &self.segments[at]) else {
-            return later;
+    /// Bytes on disk that hold the messages from `from` on, or from a known place before it, and
+    /// each of `others`: those of whole files, since none goes while one of its messages is needed.
+    pub fn disk_bytes_for(&self, from: Sequence, others: impl Iterator<Item = Sequence>) -> u64 {
+        let holder_of = |sequence: Sequence| {
+            self.segments.partition_point(|segment| segment.name.first() <= sequence).checked_sub(1)
         };
-        // With the first block goes the header.
-        let offset = segment.index.find(sequence).offset;
-        let offset = if offset <= BLOCKS_START { 0 } else { offset };
-        later + segment.written_bytes.saturating_sub(offset)
+        let holder = if from < self.end { holder_of(from) } else { None };
+        let mut is_held = vec![false; self.segments.len()];
+        for other in others {
+            if let Some(held) = holder_of(other).and_then(|at| is_held.get_mut(at)) {
+                *held = true;
+            }
+        }
+        let bytes = self.segments.iter().enumerate().map(|(at, segment)| match holder {
+            _ if is_held[at] => segment.written_bytes,
+            Some(holder) if holder < at => segment.written_bytes,
+            Some(holder) if holder == at => {
+                let offset = segment.index.find(from).offset;
+                // With the first block goes the header.
+                let offset = if offset <= BLOCKS_START { 0 } else { offset };
+                segment.written_bytes.saturating_sub(offset)
+            }
+            _ => 0,
+        });
+        bytes.sum()
     }
 
     /// The segments on disk, oldest first.

@@ -54,9 +54,10 @@ pub(crate) const SET_ASIDE: &str = "set-aside";
 pub(crate) const FOLDER_SUFFIX: &str = ".topic";
 /// What comes behind it while the folder is being deleted.
 pub(crate) const REMOVED_SUFFIX: &str = ".removed";
-const NEW_SUFFIX: &str = ".new";
+/// How the name of a file ends that will replace another.
+pub(crate) const NEW_SUFFIX: &str = ".new";
 /// How the name of a segment ends while it is written anew.
-const COMPACTED_SUFFIX: &str = ".compact";
+pub(crate) const COMPACTED_SUFFIX: &str = ".compact";
 /// How the names of segments start that have not got their own yet.
 pub(crate) const PREPARED_PREFIX: &str = "next-";
 

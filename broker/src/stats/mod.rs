@@ -102,18 +102,15 @@ impl State {
             }),
             paused: channel.is_paused(),
             e2e_processing_latency: Percentiles::default(),
-            log_bytes: (!topic.log().is_ephemeral())
-                .then(|| topic.log().disk_bytes_from(channel.lowest_needed())),
+            log_bytes: (!topic.log().is_ephemeral()).then(|| channel.disk_bytes(topic.log())),
         }
     }
 }
 
 fn log_stats(topic: &Topic, losses: Losses) -> LogStats {
     let log = topic.log();
-    let bytes = log.disk_bytes();
     LogStats {
-        bytes,
-        unneeded_bytes: bytes.saturating_sub(log.disk_bytes_from(topic.lowest_needed())),
+        bytes: log.disk_bytes(),
         segments: log.segments().count() as u64,
         torn_bytes: losses.torn_bytes,
         damaged_places: losses.places,

@@ -83,8 +83,6 @@ pub struct TopicStats {
 pub struct LogStats {
     /// Bytes on disk.
     pub bytes: u64,
-    /// How many of them no channel needs any more; they go with their segment.
-    pub unneeded_bytes: u64,
     /// Files.
     pub segments: u64,
     /// Bytes that were cut off its end at the start: a write that a crash cut short.
@@ -146,8 +144,9 @@ pub struct ChannelStats {
     /// From publish to FIN.
     #[serde(deserialize_with = "null_as_default")]
     pub e2e_processing_latency: Percentiles,
-    /// Bytes of the topic's log that cannot go because of this channel: from the oldest message it
-    /// needs to the end. Other channels may need the same bytes. nsqd has no such key; it is left out
+    /// Bytes of the topic's log that cannot go because of this channel: from the oldest message that
+    /// waits or is in flight to the end, and files with older ones that are deferred or requeued.
+    /// Other channels may need the same bytes. nsqd has no such key; it is left out
     /// when it is `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_bytes: Option<u64>,
