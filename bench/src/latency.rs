@@ -19,7 +19,7 @@ pub(crate) const READY: u32 = 100;
 const BODY_BYTES: usize = 200;
 
 /// Longer than the reader waits for a frame, so that nothing measured is cut to fit.
-const GREATEST_US: u64 = 600_000_000;
+pub(crate) const GREATEST_US: u64 = 600_000_000;
 
 /// Runs publisher and consumer for a time; the histogram is in microseconds.
 pub(crate) fn measure(broker: SocketAddr, topic: &str, time: Duration) -> Histogram<u64> {
@@ -35,7 +35,8 @@ pub(crate) fn measure(broker: SocketAddr, topic: &str, time: Duration) -> Histog
     histogram
 }
 
-fn connect(broker: SocketAddr) -> TcpStream {
+/// A connection that has sent the magic.
+pub(crate) fn connect(broker: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(broker).expect("the broker accepts");
     stream.set_nodelay(true).expect("a socket option can be set");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a limit can be set");

@@ -3,6 +3,7 @@
 //! Knows the command line. What is measured and how stands in `figures`.
 #![expect(clippy::print_stdout, reason = "the figures are this program's output")]
 
+mod acknowledge;
 mod contestant;
 mod drivers;
 mod figures;
@@ -27,6 +28,8 @@ struct Arguments {
 enum Verb {
     /// Throughput, CPU, latency and idle cost of both brokers, alternating in one run.
     Figures(Figures),
+    /// What an `OK` costs: publishers that wait for each, beside nsqd that syncs each message.
+    Acknowledge(Figures),
 }
 
 #[derive(clap::Args)]
@@ -52,7 +55,11 @@ struct Figures {
 }
 
 fn main() {
-    let Arguments { verb: Verb::Figures(told) } = Arguments::parse();
+    let Arguments { verb } = Arguments::parse();
+    let (measure, told): (fn(&Plan) -> String, _) = match verb {
+        Verb::Figures(told) => (figures::measure, told),
+        Verb::Acknowledge(told) => (acknowledge::measure, told),
+    };
     let ours = told.ours.unwrap_or_else(|| {
         let program = std::env::current_exe().expect("a running program has a path");
         program.with_file_name("nsqd")
@@ -66,5 +73,5 @@ fn main() {
         data: told.data,
     };
     println!("{}", machine::describe());
-    println!("{}", figures::measure(&plan));
+    println!("{}", measure(&plan));
 }

@@ -273,6 +273,10 @@ impl State {
             self.published(origin, waiter, answer.clone());
         }
         let Some(hosted) = self.topics.get_mut(key) else { return };
+        if hosted.queued_to_commit {
+            // It gathered until now.
+            self.work.to_commit.push(key);
+        }
         let name = hosted.topic.name();
         match &result {
             Ok(()) => {

@@ -162,6 +162,11 @@ impl<W> Syncs<W> {
         !self.round.is_empty()
     }
 
+    /// Whether the round that runs has this topic.
+    pub fn is_syncing(&self, topic: TopicKey) -> bool {
+        self.round.contains_key(&topic)
+    }
+
     /// Whether nothing was written that is not synced.
     pub fn is_idle(&self) -> bool {
         self.gathering.is_empty() && self.round.is_empty()

@@ -14,7 +14,7 @@ use crate::connection::heartbeat::Due;
 use crate::connection::socket::Sent;
 use crate::connection::{Connection, Life};
 use crate::keys::{ConnectionKey, TopicKey};
-use crate::limits::{CHECKPOINT_MILLISECONDS, LINGER_MILLISECONDS};
+use crate::limits::{BLOCK_BYTES_TARGET, CHECKPOINT_MILLISECONDS, LINGER_MILLISECONDS};
 use crate::routing::request::PublishError;
 use crate::shard::topics::Folder;
 use protocol::frame;
@@ -133,8 +133,19 @@ impl State {
     /// Writes the open block of a topic, answers its publishers or has them wait for the sync, and
     /// hands its messages to channels. Those may deliver what is not synced yet: a message that is
     /// lost before its `OK` was delivered once too often, not too rarely.
+    ///
+    /// While the log is being synced for somebody who waits, a block gathers until that is over: a
+    /// write to a file that is being synced would hold the core up for as long, and its messages
+    /// would wait for the next round in any case.
     pub fn commit(&mut self, key: TopicKey, now: Now) {
         let Some(hosted) = self.topics.get_mut(key) else { return };
+        if self.config.acknowledge == Acknowledge::Synced
+            && self.syncs.is_syncing(key)
+            && hosted.topic.log().open_bytes() < BLOCK_BYTES_TARGET
+        {
+            hosted.queued_to_commit = true;
+            return;
+        }
         hosted.queued_to_commit = false;
         let mut result = Ok(());
         let mut bytes = 0;
