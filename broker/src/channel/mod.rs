@@ -804,7 +804,7 @@ struct Missing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::LogOptions;
+    use crate::log::{KeptMessage, LogOptions};
     use crate::message::Timestamp;
     use crate::message_id::IdSpace;
 
@@ -828,6 +828,63 @@ mod tests {
             Room::Left
         });
         (delivered, missing)
+    }
+
+    #[test]
+    fn messages_that_keep_their_ids_are_found_by_them_while_they_are_in_flight() {
+        let mut log = Log::create(IdSpace::new(0, 0), LogOptions::default());
+        let (once, twice) = (MessageId(*b"00000000000000aa"), MessageId(*b"not hexadecimal."));
+        for (id, attempts) in [(twice, 1), (once, 7), (twice, 3)] {
+            let kept = KeptMessage { timestamp: Timestamp(9), attempts, id, body: b"old" };
+            log.append_kept(&kept, Timestamp(0));
+        }
+        let write = log.seal().unwrap();
+        log.written(write);
+        append(&mut log, 1);
+        let mut channel = Channel::new(ChannelName::parse(b"c").unwrap(), Sequence(0), 0);
+        let terms = Terms {
+            connection: ConnectionKey::default(),
+            message_timeout: Duration::from_secs(60),
+            sample_rate: 0,
+        };
+        let consumer = channel.subscribe(terms);
+        channel.set_ready_count(consumer, 100);
+        channel.accept(Sequence(0)..Sequence(4), &[], &[], NOW);
+        assert_eq!(channel.record(NOW).events, []);
+        assert_eq!(deliver(&mut channel, &mut log), (4, Vec::new()));
+
+        // The record tells of attempts that are not those of a first delivery.
+        let waits = |sequence, attempts| {
+            Event::Waits(Sequence(sequence), Outstanding { attempts, due: None })
+        };
+        assert_eq!(channel.record(NOW).events, [waits(1, 7), waits(2, 3)]);
+
+        let ids = log.ids();
+        let named = |channel: &Channel, id| channel.sequence_of(consumer, ids, id);
+        assert_eq!(named(&channel, once), Some(Sequence(1)));
+        assert_eq!(named(&channel, ids.id(Sequence(3))), Some(Sequence(3)), "one of ours");
+        // Two have the same id: each FIN is for one of them.
+        for expected in [Some(Sequence(0)), Some(Sequence(2)), None] {
+            let found = named(&channel, twice);
+            assert_eq!(found, expected);
+            if let Some(sequence) = found {
+                channel.finish(consumer, sequence).unwrap();
+            }
+        }
+        // Back and out again under the same name, with one more attempt.
+        channel.requeue(consumer, Sequence(1), Duration::ZERO, NOW).unwrap();
+        assert!(channel.aliases.is_empty());
+        let mut again = Vec::new();
+        channel.deliver(&mut log, Tick(0), &mut |_, outgoing| {
+            if let Outgoing::Again { frame, attempts } = outgoing {
+                again.push((id_of(&frame), attempts));
+            }
+            Room::Left
+        });
+        assert_eq!(again, [(once, 8)]);
+        assert_eq!(named(&channel, once), Some(Sequence(1)));
+        channel.pass_time(Now { tick: Tick(61_000_000_000), ..NOW }.tick);
+        assert!(channel.aliases.is_empty());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::records::{Item, Records, Source};
 use crate::limits::IMPORT_BATCH_BYTES;
 use crate::message::Timestamp;
 use protocol::message_id::MessageId;
+use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
@@ -118,14 +119,20 @@ impl QueueReader {
     /// Looks at the metadata and the lengths of a queue's files in `folder`.
     ///
     /// # Errors
-    /// When the disk refuses to say how long they are.
+    /// When they cannot be read, and are not damaged.
     pub fn open(folder: &Path, files: QueueFiles) -> io::Result<Self> {
         let mut lengths = BTreeMap::new();
         for (&number, name) in &files.data {
             lengths.insert(number, std::fs::metadata(folder.join(name))?.len());
         }
-        // Metadata that cannot be read are as good as lost; the data may well be readable.
-        let text = files.metadata.as_ref().and_then(|name| std::fs::read(folder.join(name)).ok());
+        let text = match &files.metadata {
+            None => None,
+            Some(name) => match std::fs::read(folder.join(name)) {
+                // They are as good as lost; the data may well be readable.
+                Err(error) if is_damage(&error) => None,
+                read => Some(read?),
+            },
+        };
         let metadata = text.as_deref().and_then(Metadata::parse);
         let Plan { mut parts, oddities } = Plan::of(metadata, &lengths);
         parts.reverse();
@@ -150,9 +157,13 @@ impl QueueReader {
         self.files.names().cloned().zip(lengths)
     }
 
-    /// The next messages; an empty batch without damage comes only at the end. A file that cannot
-    /// be read counts as damaged, from where it cannot.
-    pub fn next_batch(&mut self) -> Batch {
+    /// The next messages; an empty batch without damage comes only at the end. A file that the disk
+    /// cannot read counts as damaged, from where it cannot.
+    ///
+    /// # Errors
+    /// When a file cannot be read, and is not damaged: it may belong to another user, or too many
+    /// are open.
+    pub fn next_batch(&mut self) -> io::Result<Batch> {
         let mut batch = Batch::default();
         while !batch.is_full() {
             let Some((records, window)) = &mut self.reading else {
@@ -180,6 +191,7 @@ impl QueueReader {
                     batch.damage.push(damage(offset, bytes, None));
                 }
                 Ok(Item::End) => self.reading = None,
+                Err(error) if !is_damage(&error) => return Err(error),
                 Err(error) => {
                     let bytes = records.bytes_left();
                     batch.damage.push(damage(offset, bytes, Some(error.to_string())));
@@ -187,8 +199,14 @@ impl QueueReader {
                 }
             }
         }
-        batch
+        Ok(batch)
     }
+}
+
+/// Whether it is the disk that fails, or what is on it: another try would end in the same way.
+fn is_damage(error: &io::Error) -> bool {
+    let damage = [Errno::IO, Errno::UCLEAN, Errno::ISDIR];
+    damage.into_iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// A file, and what was read of it last.
@@ -293,7 +311,7 @@ mod tests {
     fn read(reader: &mut QueueReader) -> (Vec<Vec<u8>>, Vec<String>, usize) {
         let (mut bodies, mut damage, mut batches) = (Vec::new(), Vec::new(), 0);
         while !reader.is_at_end() {
-            let batch = reader.next_batch();
+            let batch = reader.next_batch().unwrap();
             bodies.extend(batch.messages().map(|message| message.body.to_vec()));
             let shown = |it: &Damage| format!("!{}:{}+{}", it.file, it.offset, it.bytes);
             damage.extend(batch.damage.iter().map(shown));

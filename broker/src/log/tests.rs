@@ -837,3 +837,54 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn messages_that_keep_their_ids_come_back_with_them_from_segments_of_their_own() {
+    let (mut log, mut disk) = log_of(&[&[body("a")]], options(1 << 20));
+    assert_eq!(log.start_new_segment(), SegmentName(Sequence(1)));
+    let kept = KeptMessage {
+        timestamp: Timestamp(77),
+        attempts: 3,
+        id: MessageId(*b"0123456789abcdef"),
+        body: b"old",
+    };
+    assert_eq!(log.append_kept(&kept, Timestamp(99)), Sequence(1));
+    commit(&mut log, &mut disk);
+    append(&mut log, &body("b"));
+    commit(&mut log, &mut disk);
+    let names: Vec<_> = disk.files.keys().copied().collect();
+    assert_eq!(names, [SegmentName(Sequence(0)), SegmentName(Sequence(1))]);
+
+    let (mut log, _) = disk.recover(options(1 << 20), Sequence(0));
+    let mut cursor = Cursor::at(Sequence(1));
+    let Reading::NotInMemory(plan) = log.read(&mut cursor, ALL) else { panic!("it is on disk") };
+    log.loaded(&plan, disk.read(&plan));
+    let Reading::Run(run) = log.read(&mut cursor, ALL) else { panic!("it is there") };
+    assert_eq!((run.first, run.count, run.naming), (Sequence(1), 1, Naming::Kept));
+    let Frame::Message(message) = decode_frame(&run.bytes, 1 << 20).unwrap().unwrap().0 else {
+        panic!("it is a message")
+    };
+    let KeptMessage { timestamp, attempts, id, body } = kept;
+    assert_eq!((message.timestamp, message.attempts), (timestamp.0, attempts));
+    assert_eq!((message.id, message.body), (id, body));
+    let Reading::Run(run) = log.read(&mut cursor, ALL) else { panic!("ours comes next") };
+    assert_eq!((run.first, run.naming), (Sequence(2), Naming::Counted));
+
+    // Without the new segments it is as it was.
+    disk.files.retain(|name, _| *name < SegmentName(Sequence(1)));
+    assert_eq!(disk.recover(options(1 << 20), Sequence(0)).0.end(), Sequence(1));
+}
+
+#[test]
+fn a_new_segment_after_an_empty_one_has_another_name() {
+    let mut log = Log::create(IDS(), options(1 << 20));
+    assert_eq!(log.start_new_segment(), SegmentName(Sequence(0)));
+    append(&mut log, &body("never there"));
+    let write = log.seal().unwrap();
+    log.abandon(write);
+    let name = log.start_new_segment();
+    assert_eq!(name, SegmentName(Sequence(1)));
+    append(&mut log, &body("a"));
+    let write = log.seal().unwrap();
+    assert_eq!((write.segment, write.messages().start), (name, Sequence(1)));
+}

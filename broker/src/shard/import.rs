@@ -177,7 +177,7 @@ impl Shard {
         while !import.reader.is_at_end() {
             let mut reader = std::mem::take(&mut import.reader);
             let (reader, batch) = blocking(move || {
-                let batch = reader.next_batch();
+                let batch = reader.next_batch()?;
                 Ok((reader, batch))
             })
             .await?;
@@ -292,4 +292,297 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     glommio::executor().spawn_blocking(work).await
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may wait for the disk")]
+mod tests {
+    use super::*;
+    use crate::channel::{Outgoing, Room, Terms};
+    use crate::clock::Clock;
+    use crate::flags::Flags;
+    use crate::keys::ConnectionKey;
+    use crate::message::Timestamp;
+    use crate::routing::placement::{Placement, ShardId};
+    use crate::shard::state::State;
+    use crate::topic::catalogue::{Catalogue, Change};
+    use clap::Parser as _;
+    use protocol::frame::MESSAGE_FRAME_OVERHEAD;
+    use std::path::Path;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    fn topic() -> TopicName {
+        TopicName::parse(b"t").unwrap()
+    }
+
+    fn channel(name: &str) -> ChannelName {
+        ChannelName::parse(name.as_bytes()).unwrap()
+    }
+
+    fn catalogue(changes: &[Change]) -> Rc<Catalogue> {
+        let mut catalogue = Catalogue::default();
+        for &change in changes {
+            catalogue.apply(change);
+        }
+        Rc::new(catalogue)
+    }
+
+    fn record(number: u64, body: &str) -> Vec<u8> {
+        let length = u32::try_from(26 + body.len()).unwrap();
+        let mut bytes = length.to_be_bytes().to_vec();
+        bytes.extend_from_slice(&1_700_000_000_000_000_000_i64.to_be_bytes());
+        bytes.extend_from_slice(&0_u16.to_be_bytes());
+        bytes.extend_from_slice(format!("{number:016x}{body}").as_bytes());
+        bytes
+    }
+
+    /// Puts a queue of these messages into the data path.
+    fn put_queue(data_path: &Path, queue: &str, bodies: &[&str]) {
+        let data: Vec<_> = (0..).zip(bodies).flat_map(|(n, body)| record(n, body)).collect();
+        let metadata = format!("{}\n0,0\n0,{}\n", bodies.len(), data.len());
+        std::fs::write(data_path.join(format!("{queue}.diskqueue.000000.dat")), data).unwrap();
+        std::fs::write(data_path.join(format!("{queue}.diskqueue.meta.dat")), metadata).unwrap();
+    }
+
+    /// The queues of a topic with two channels.
+    fn put_queues(data_path: &Path) {
+        put_queue(data_path, "t:a", &["a1", "a2"]);
+        put_queue(data_path, "t:b", &["b1"]);
+        put_queue(data_path, "t", &["new"]);
+    }
+
+    fn on_a_core(test: impl AsyncFnOnce(&Path)) {
+        let data = tempfile::tempdir().unwrap();
+        let executor = glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound)
+            .io_memory(64 << 10)
+            .make()
+            .expect("io_uring must be allowed here");
+        executor.run(test(data.path()));
+    }
+
+    /// A core as it is when it has just started over the data path.
+    async fn start(data_path: &Path, catalogue: Rc<Catalogue>) -> Rc<Shard> {
+        let data_path = format!("--data-path={}", data_path.display());
+        let flags = Flags::try_parse_from(["nsqd", &data_path]).unwrap();
+        let config = Rc::new(flags.into_config(1, 0).unwrap());
+        let state = State::new(ShardId(0), Placement::over(1), config.clone(), 1);
+        let shard = Rc::new(Shard::new(config, Clock::start(), state));
+        shard.recover(catalogue).await.unwrap();
+        shard
+    }
+
+    impl Shard {
+        /// The bodies that a channel is owed, in the order in which it delivers them.
+        async fn owed(&self, name: &str) -> Vec<String> {
+            let key = self.state.borrow().topics.key_of(topic()).expect("it was found");
+            let Folder::Open(folder) = self.state.borrow().topics[key].folder.clone() else {
+                panic!("it is open");
+            };
+            {
+                let topic = &mut self.state.borrow_mut().topics[key].topic;
+                let channel = topic.channel_key(channel(name)).expect("it was found");
+                let channel = topic.channel_mut(channel);
+                let message_timeout = Duration::from_secs(60);
+                let connection = ConnectionKey::default();
+                let terms = Terms { connection, message_timeout, sample_rate: 0 };
+                let subscriber = channel.subscribe(terms);
+                channel.set_ready_count(subscriber, 1_000);
+            }
+            let mut bodies = Vec::new();
+            loop {
+                let plans = self.state.borrow_mut().topics[key].topic.deliver(
+                    self.clock.now().tick,
+                    &mut |_, outgoing| {
+                        let (Outgoing::Fresh { frames: bytes, .. }
+                        | Outgoing::Again { frame: bytes, .. }) = outgoing;
+                        let mut rest = &bytes[..];
+                        while let Some(size) = rest.first_chunk() {
+                            let (frame, behind) =
+                                rest.split_at(4 + u32::from_be_bytes(*size) as usize);
+                            let body = frame[MESSAGE_FRAME_OVERHEAD..].to_vec();
+                            bodies.push(String::from_utf8(body).unwrap());
+                            rest = behind;
+                        }
+                        Room::Left
+                    },
+                );
+                if plans.is_empty() {
+                    return bodies;
+                }
+                for plan in plans {
+                    let data = folder.read(&plan).await.unwrap();
+                    let log = self.state.borrow_mut();
+                    let mut log =
+                        std::cell::RefMut::map(log, |state| state.topics[key].topic.log_mut());
+                    assert!(log.loaded(&plan, &data).damage.is_empty());
+                }
+            }
+        }
+
+        fn depth(&self, name: &str) -> u64 {
+            let state = self.state.borrow();
+            let topic = &state.topics[state.topics.key_of(topic()).expect("it was found")].topic;
+            topic.channel(topic.channel_key(channel(name)).expect("it was found")).depth()
+        }
+
+        fn log_end(&self) -> Sequence {
+            let state = self.state.borrow();
+            state.topics[state.topics.key_of(topic()).expect("it was found")].topic.log().end()
+        }
+    }
+
+    async fn check_that_all_is_owed_once(data_path: &Path, when: &str) {
+        let shard = start(data_path, Rc::default()).await;
+        assert_eq!((shard.depth("a"), shard.depth("b")), (3, 2), "{when}");
+        assert_eq!(shard.owed("a").await, ["a1", "a2", "new"], "{when}");
+        assert_eq!(shard.owed("b").await, ["b1", "new"], "{when}");
+        assert_eq!(queue_files(data_path), [""; 0], "{when}");
+        assert!(!data_path.join("t.import").exists(), "{when}");
+    }
+
+    /// Files of queues that are not set aside.
+    fn queue_files(data_path: &Path) -> Vec<String> {
+        let names = data_path.read_dir().unwrap();
+        let mut names: Vec<_> = names
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.contains(".diskqueue.") && name.ends_with(".dat"))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// What a crash leaves that came so late in an import: the log has all messages, and the marker
+    /// has this end.
+    async fn crashed(data_path: &Path, end: Option<u64>, keeps_checkpoint: bool) {
+        put_queues(data_path);
+        drop(start(data_path, Rc::default()).await);
+        let checkpoint = data_path.join("t.topic/checkpoint");
+        assert!(checkpoint.exists(), "it is written before the queues are set aside");
+        if !keeps_checkpoint {
+            std::fs::remove_file(checkpoint).unwrap();
+        }
+        for entry in data_path.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == marker::IMPORTED) {
+                std::fs::rename(&path, path.with_extension("")).unwrap();
+            }
+        }
+        let files = ["t:a", "t:b", "t"].into_iter().flat_map(|queue| {
+            ["000000", "meta"].map(|part| format!("{queue}.diskqueue.{part}.dat"))
+        });
+        let length = |name: &String| std::fs::metadata(data_path.join(name)).unwrap().len();
+        let files = files.map(|name| (name.clone(), length(&name))).collect();
+        let marker = Marker { first_segment: Sequence(0), end: end.map(Sequence), files };
+        marker.write(&data_path.join("t.import")).unwrap();
+    }
+
+    #[test]
+    fn wherever_a_crash_ends_an_import_every_message_is_owed_once() {
+        let cases = [
+            ("the log is being written", None, false),
+            ("the log is written, and the checkpoint is not", Some(4), false),
+            ("the log and the checkpoint are written", Some(4), true),
+        ];
+        for (when, end, keeps_checkpoint) in cases {
+            on_a_core(async |data_path| {
+                crashed(data_path, end, keeps_checkpoint).await;
+                check_that_all_is_owed_once(data_path, when).await;
+            });
+        }
+        on_a_core(async |data_path| {
+            crashed(data_path, Some(4), true).await;
+            std::fs::remove_file(data_path.join("t:a.diskqueue.000000.dat")).unwrap();
+            check_that_all_is_owed_once(data_path, "some queues are set aside").await;
+        });
+        on_a_core(async |data_path| {
+            crashed(data_path, None, false).await;
+            let marker = data_path.join("t.import");
+            std::fs::remove_file(&marker).unwrap();
+            std::fs::remove_dir_all(data_path.join("t.topic")).unwrap();
+            check_that_all_is_owed_once(data_path, "nothing is written yet").await;
+        });
+    }
+
+    #[test]
+    fn what_was_there_before_an_import_stays_when_it_is_undone() {
+        on_a_core(async |data_path| {
+            put_queue(data_path, "t:a", &["first"]);
+            drop(start(data_path, Rc::default()).await);
+            put_queue(data_path, "t:a", &["second"]);
+            let marker = Marker { first_segment: Sequence(1), end: None, files: Vec::new() };
+            marker.write(&data_path.join("t.import")).unwrap();
+            std::fs::write(data_path.join("t.topic/00000000000000000001.log"), "half").unwrap();
+            let shard = start(data_path, Rc::default()).await;
+            assert_eq!(shard.owed("a").await, ["first", "second"]);
+        });
+    }
+
+    #[test]
+    fn a_log_that_was_served_behind_an_import_is_never_undone() {
+        on_a_core(async |data_path| {
+            // The marker could not be deleted, messages came, and the checkpoint was lost.
+            crashed(data_path, Some(3), false).await;
+            let shard = start(data_path, Rc::default()).await;
+            assert_eq!(shard.log_end(), Sequence(4));
+            assert_eq!(queue_files(data_path), [""; 0]);
+        });
+    }
+
+    #[test]
+    fn an_import_that_the_disk_refuses_is_undone_and_made_up_for_at_the_next_start() {
+        // A folder in the way of the checkpoint, and one in the way of the marker.
+        for obstacle in ["t.topic/checkpoint.new", "t.import.new"] {
+            on_a_core(async |data_path| {
+                put_queues(data_path);
+                std::fs::create_dir_all(data_path.join(obstacle)).unwrap();
+                let shard = start(data_path, Rc::default()).await;
+                assert_eq!((shard.depth("a"), shard.log_end()), (0, Sequence(0)), "{obstacle}");
+                assert_eq!(queue_files(data_path).len(), 6, "{obstacle}");
+                assert!(!data_path.join("t.import").exists(), "{obstacle}");
+                drop(shard);
+                std::fs::remove_dir(data_path.join(obstacle)).unwrap();
+                check_that_all_is_owed_once(data_path, obstacle).await;
+            });
+        }
+    }
+
+    #[test]
+    fn a_channels_old_messages_do_not_overtake_what_waits_in_a_paused_topic() {
+        on_a_core(async |data_path| {
+            let paused = |paused| {
+                let topic = topic();
+                let channel = channel("a");
+                catalogue(&[
+                    Change::Topic { topic, paused },
+                    Change::Channel { topic, channel, paused: false },
+                ])
+            };
+            put_queue(data_path, "t", &["waits"]);
+            drop(start(data_path, paused(true)).await);
+            put_queue(data_path, "t:a", &["later"]);
+            let shard = start(data_path, paused(true)).await;
+            assert_eq!(shard.depth("a"), 0);
+            assert_eq!(queue_files(data_path).len(), 2, "they stay");
+            drop(shard);
+            let shard = start(data_path, paused(false)).await;
+            assert_eq!(shard.owed("a").await, ["waits", "later"]);
+            assert_eq!(queue_files(data_path), [""; 0]);
+        });
+    }
+
+    #[test]
+    fn a_paused_topic_keeps_its_own_queue_back_and_its_channels_have_theirs() {
+        on_a_core(async |data_path| {
+            put_queues(data_path);
+            let paused = catalogue(&[Change::Topic { topic: topic(), paused: true }]);
+            let shard = start(data_path, paused).await;
+            assert_eq!(shard.owed("a").await, ["a1", "a2"]);
+            assert_eq!(shard.owed("b").await, ["b1"]);
+            let now = crate::clock::Now { tick: crate::clock::Tick(0), wall: Timestamp(0) };
+            let key = shard.state.borrow().topics.key_of(topic()).unwrap();
+            shard.state.borrow_mut().topics[key].topic.set_paused(false, now);
+            assert_eq!((shard.depth("a"), shard.depth("b")), (1, 1));
+        });
+    }
 }
