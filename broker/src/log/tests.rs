@@ -888,3 +888,39 @@ fn a_new_segment_after_an_empty_one_has_another_name() {
     let write = log.seal().unwrap();
     assert_eq!((write.segment, write.messages().start), (name, Sequence(1)));
 }
+
+#[test]
+fn messages_that_keep_their_ids_keep_them_when_their_segment_is_written_anew() {
+    let mut log = Log::create(IDS(), options(1 << 20));
+    let mut disk = Disk::default();
+    for id in [b"000000000000000a", b"000000000000000b", b"000000000000000c"] {
+        let id = MessageId(*id);
+        let kept = KeptMessage { timestamp: Timestamp(7), attempts: 4, id, body: b"old" };
+        log.append_kept(&kept, Timestamp(0));
+    }
+    commit(&mut log, &mut disk);
+    log.start_new_segment();
+    append(&mut log, &body("ours"));
+    commit(&mut log, &mut disk);
+    let segment = SegmentName(Sequence(0));
+    let mut compaction = log.compaction(segment, vec![Sequence(1)..Sequence(2)]).unwrap();
+    let mut new = vec![0; SEGMENT_HEADER_BYTES];
+    while let Some((offset, bytes)) = compaction.next_read() {
+        let data = &disk.files[&segment][usize::try_from(offset).unwrap()..][..bytes];
+        new.extend_from_slice(&compaction.feed(offset, data).unwrap().1);
+    }
+    let (header, compacted) = compaction.finish().unwrap();
+    new[..SEGMENT_HEADER_BYTES].copy_from_slice(&header);
+    disk.files.insert(segment, new);
+    log.replacing(segment);
+    log.replaced(compacted);
+
+    let Found::NotInMemory(plan) = log.frame(Sequence(1)) else { panic!("it is on disk") };
+    log.loaded(&plan, disk.read(&plan));
+    let Found::Frame(frame, naming) = log.frame(Sequence(1)) else { panic!("it was needed") };
+    let Frame::Message(message) = decode_frame(&frame, 1 << 20).unwrap().unwrap().0 else {
+        panic!("it is a message")
+    };
+    assert_eq!(naming, Naming::Kept);
+    assert_eq!((message.id, message.attempts), (MessageId(*b"000000000000000b"), 4));
+}
