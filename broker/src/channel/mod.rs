@@ -754,6 +754,10 @@ impl Channel {
             channel.skips.push(skip.start.max(cursor).min(end)..skip.end.max(cursor).min(end));
         }
         for (&sequence, &Outstanding { attempts, due }) in checkpoint.outstanding.range(there) {
+            if cursor <= sequence {
+                // It is skipped in every checkpoint of ours; else it would be delivered twice.
+                channel.skips.push(sequence..sequence.next());
+            }
             match due.filter(|&due| now.wall < due) {
                 None => channel.requeued.push_back(Requeued { sequence, attempts }),
                 Some(due) => {

@@ -144,13 +144,17 @@ impl SegmentHeader {
         if version != VERSION {
             return Some(Err(HeaderError::Version(version)));
         }
-        Some(Ok(Self {
+        let header = Self {
             base: fields.u64()?,
             first: Sequence(fields.u64()?),
             created: Timestamp(fields.i64()?),
             previous: SegmentName(Sequence(fields.u64()?)),
             kept_end: Some(Sequence(fields.u64()?)).filter(|end| 0 < end.0),
-        }))
+        };
+        // No log comes so far, and what counts on must not start again at zero.
+        let ends = [Some(header.first), header.kept_end];
+        let is_possible = ends.into_iter().flatten().all(|end| end.0 < u64::MAX);
+        Some(if is_possible { Ok(header) } else { Err(HeaderError::Damaged) })
     }
 }
 

@@ -725,7 +725,11 @@ impl TopicFolder {
             files.unsynced.remove(&segment);
             files.recent.take_if(|(name, _)| *name == segment);
         }
-        Ok(glommio::io::remove(self.path_of(segment)).await?)
+        match glommio::io::remove(self.path_of(segment)).await.map_err(plain) {
+            // The disk refused the first block, and with it the file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 
     /// Writes a segment anew beside the old one, and brings it to the disk itself. `None` when

@@ -59,6 +59,8 @@ pub(crate) struct Outcome {
     pub(crate) missing: u64,
     /// Where the log starts and, as found on disk, ends.
     pub(crate) found: Range<u64>,
+    /// Deferred messages in what was read.
+    pub(crate) deferred: Vec<(Sequence, Timestamp)>,
     pub(crate) set_aside: Vec<(String, SetAside)>,
     pub(crate) cut: Option<Cut>,
     /// Damage, found at the start or when it was read.
@@ -74,7 +76,7 @@ impl Disk {
         put(file, write.offset, &write.bytes);
     }
 
-    fn read(&self, plan: &ReadPlan) -> &[u8] {
+    pub(crate) fn read(&self, plan: &ReadPlan) -> &[u8] {
         let file = &self.files[&plan.segment.to_string()];
         let offset = usize::try_from(plan.offset).unwrap();
         let rest = file.get(offset..).unwrap_or_default();
@@ -100,6 +102,7 @@ impl Disk {
         let recovered = recovery.finish();
         outcome.cut = recovered.cut;
         outcome.damage = recovered.damage;
+        outcome.deferred = recovered.deferred;
         let ids = recovered.base.map_or(ids(), |base| ids().with_base(base));
         let mut log = Log::recover(recovered.segments, ids, options);
         outcome.found = log.start().0..log.end().0;

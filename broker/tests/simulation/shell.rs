@@ -156,7 +156,8 @@ impl Shell {
             prepared_count: 0,
             misnamed: None,
             unsynced: BTreeMap::new(),
-            is_folder_unsynced: false,
+            // The process before may have ended before it synced the names it made.
+            is_folder_unsynced: true,
             checkpoint: None,
         };
         shell.note_all(storage)?;
@@ -314,9 +315,10 @@ impl Shell {
     pub(crate) fn tidy(&mut self, storage: &mut Storage) -> Result<()> {
         let waste = self.topic.find_waste();
         for segment in waste.delete {
-            self.name_properly(storage)?;
-            self.unsynced.remove(&segment);
-            storage.remove(&path_of(segment))?;
+            // It has no file yet, or it stays, and the next process finds that nobody needs it.
+            if let Err(Fault::Killed) = self.delete(storage, segment) {
+                return Err(Fault::Killed);
+            }
         }
         for segment in waste.compact {
             let Some(compaction) = self.topic.compaction(segment) else { continue };
@@ -340,6 +342,12 @@ impl Shell {
             }
         }
         Ok(())
+    }
+
+    fn delete(&mut self, storage: &mut Storage, segment: SegmentName) -> Result<()> {
+        self.name_properly(storage)?;
+        self.unsynced.remove(&segment);
+        storage.remove(&path_of(segment))
     }
 
     /// Notes a change in the list of all topics.
