@@ -31,6 +31,27 @@ pub struct SyncPace {
     pub after: Duration,
 }
 
+/// What logs may take on disk. Checkpoints, and messages that are finished, are never held up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Bytes of one topic's log, if bounded.
+    pub topic_bytes: Option<u64>,
+    /// Bytes of all topics' logs, if bounded.
+    pub data_bytes: Option<u64>,
+    /// What gives way.
+    pub on_full: OnFull,
+}
+
+/// What gives way when a quota is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFull {
+    /// Publishers: they are refused until there is room.
+    #[default]
+    Reject,
+    /// The oldest messages, whoever still needs them.
+    DropOldest,
+}
+
 /// See the head of this file.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -56,6 +77,8 @@ pub struct Config {
     pub sync_pace: SyncPace,
     /// Bytes of one file of a topic's log.
     pub segment_bytes_max: u64,
+    /// What logs may take on disk.
+    pub quota: Quota,
     /// Topics of a core that may have files open at once.
     pub open_topics_per_shard: usize,
     /// The machine's name.

@@ -8,7 +8,7 @@
     reason = "a flag's documentation is its usage text, in NSQ's words"
 )]
 
-use crate::config::{Acknowledge, Config, SyncPace};
+use crate::config::{Acknowledge, Config, OnFull, Quota, SyncPace};
 use clap::{ArgAction, Parser};
 use protocol::identify::Offer;
 use protocol::limits::Limits;
@@ -85,6 +85,16 @@ pub struct Flags {
     /// number of bytes per log file before rolling
     #[arg(long, value_parser = flags::integer::<i64>, default_value = "67108864")]
     pub max_bytes_per_file: i64,
+
+    /// bytes that the log of one topic may take (default: no bound)
+    #[arg(long, value_parser = flags::integer::<i64>, default_value = "0")]
+    pub max_topic_bytes: i64,
+    /// bytes that the logs of all topics together may take (default: no bound)
+    #[arg(long, value_parser = flags::integer::<i64>, default_value = "0")]
+    pub max_data_bytes: i64,
+    /// what gives way when such a bound is reached: reject (publishers) or drop-oldest (messages)
+    #[arg(long, value_parser = on_full, default_value = "reject")]
+    pub on_full: OnFull,
 
     /// when a publish is answered: buffered (taken in), written (handed to the system) or synced (on the disk) (default written)
     #[arg(long, value_parser = acknowledge)]
@@ -173,6 +183,11 @@ impl Flags {
             .ok_or("--max-deflate-level must be [1,9]")?;
         let (acknowledge, sync_pace) =
             promise(self.acknowledge, self.sync_every, self.sync_timeout)?;
+        let quota = Quota {
+            topic_bytes: bound(self.max_topic_bytes, "--max-topic-bytes")?,
+            data_bytes: bound(self.max_data_bytes, "--max-data-bytes")?,
+            on_full: self.on_full,
+        };
         let memory_bytes = positive(self.memory_bytes, "--memory-bytes")?;
         let limits = Limits {
             max_message_bytes: positive(self.max_msg_size, "--max-msg-size")?,
@@ -214,7 +229,12 @@ impl Flags {
             memory_bytes_per_shard: memory_bytes / usize::from(shards),
             acknowledge,
             sync_pace,
-            segment_bytes_max: positive(self.max_bytes_per_file, "--max-bytes-per-file")? as u64,
+            segment_bytes_max: quota.segment_bytes_max(u64::from(shards)).min(positive(
+                self.max_bytes_per_file,
+                "--max-bytes-per-file",
+            )?
+                as u64),
+            quota,
             open_topics_per_shard: crate::limits::OPEN_TOPICS_MAX,
             broadcast_address: if self.broadcast_address.is_empty() {
                 hostname.clone()
@@ -247,6 +267,26 @@ fn acknowledge(text: &str) -> Result<Acknowledge, flags::InvalidValue> {
         _ => Err(flags::InvalidValue("not one of buffered, written, synced")),
     }
 }
+
+fn on_full(text: &str) -> Result<OnFull, flags::InvalidValue> {
+    match text {
+        "reject" => Ok(OnFull::Reject),
+        "drop-oldest" => Ok(OnFull::DropOldest),
+        _ => Err(flags::InvalidValue("not one of reject, drop-oldest")),
+    }
+}
+
+/// A bound on bytes of disk; 0 means none.
+fn bound(bytes: i64, flag: &str) -> Result<Option<u64>, String> {
+    match u64::try_from(bytes) {
+        Ok(0) => Ok(None),
+        Ok(bytes) if QUOTA_BYTES_MIN <= bytes => Ok(Some(bytes)),
+        _ => Err(format!("{flag} must be 0 (no bound) or {QUOTA_BYTES_MIN} or more")),
+    }
+}
+
+/// Less than this holds not even a few of the largest messages.
+const QUOTA_BYTES_MIN: u64 = 16 << 20;
 
 /// What the three flags mean together. nsqd's `--sync-every=1` is the wish to have every message on
 /// the disk, so it asks for that here too.

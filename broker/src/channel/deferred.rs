@@ -51,6 +51,11 @@ impl Deferred {
         if self.wake_at()? <= now { self.by_due.pop().map(|Reverse(next)| next) } else { None }
     }
 
+    /// Takes out all messages below `start`.
+    pub fn forget_below(&mut self, start: Sequence) {
+        self.by_due.retain(|Reverse(deferral)| start <= deferral.sequence);
+    }
+
     /// Takes everything out.
     pub fn clear(&mut self) {
         self.by_due.clear();

@@ -282,6 +282,18 @@ impl Channel {
         self.changes.touch();
     }
 
+    /// Gives up all messages below `start` that wait. A client may still finish what it holds.
+    pub fn give_up_below(&mut self, start: Sequence) {
+        self.end = self.end.max(start);
+        if self.cursor.next() < start {
+            self.cursor = Cursor::at(start);
+        }
+        self.skips.forget_below(start);
+        self.requeued.retain(|requeued| start <= requeued.sequence);
+        self.deferred.forget_below(start);
+        self.changes.tell_all();
+    }
+
     /// Bounds what may wait, whatever its name: an ephemeral topic has no disk behind it.
     pub fn bound_depth(&mut self, depth_max: u64) {
         self.depth_max = Some(depth_max);

@@ -70,6 +70,18 @@ impl Skips {
         Some(range.end)
     }
 
+    /// Forgets everything below `start`.
+    pub fn forget_below(&mut self, start: Sequence) {
+        while let Some(range) = self.ranges.front_mut().filter(|range| range.start < start) {
+            let end = range.end.min(start);
+            self.total -= end - range.start;
+            range.start = end;
+            if range.end <= range.start {
+                self.ranges.pop_front();
+            }
+        }
+    }
+
     /// Where one stands behind the first `count` messages from `start` on that are not skipped.
     pub fn behind(&self, start: Sequence, count: u64) -> Sequence {
         let mut at = start;
@@ -117,6 +129,12 @@ mod tests {
                     prop_assert_eq!(behind, Sequence(sequence + 1));
                 }
             }
+            let mut later = Skips::default();
+            skips.iter().for_each(|range| later.push(range.clone()));
+            later.forget_below(Sequence(30));
+            let all: Vec<u64> = later.iter().flat_map(|range| range.start.0..range.end.0).collect();
+            prop_assert_eq!(later.len(), all.len() as u64);
+            prop_assert_eq!(all, model.range(30..).copied().collect::<Vec<_>>());
             for sequence in 0..70 {
                 let covered = skips.covers(&(Sequence(sequence)..Sequence(sequence + 1)));
                 prop_assert_eq!(covered, model.contains(&sequence));

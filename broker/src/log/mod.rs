@@ -857,11 +857,11 @@ impl Log {
         }
     }
 
-    /// A segment's file was replaced.
-    pub fn replaced(&mut self, compacted: Compacted) {
+    /// A segment's file was replaced; false when the log has given it up meanwhile.
+    pub fn replaced(&mut self, compacted: Compacted) -> bool {
         let Compacted { segment: name, bytes, end, index } = compacted;
         let Ok(at) = self.segments.binary_search_by_key(&name, |segment| segment.name) else {
-            return;
+            return false;
         };
         self.drop_blocks_in(&(name.first()..self.bound(at + 1)));
         let segment = &mut self.segments[at];
@@ -871,6 +871,7 @@ impl Log {
         segment.index = index;
         segment.generation += 1;
         segment.is_replacing = false;
+        true
     }
 
     /// A segment's file was not replaced after all.

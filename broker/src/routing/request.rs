@@ -43,6 +43,11 @@ pub enum Request {
         /// How many.
         connections: usize,
     },
+    /// How many bytes the logs of a core take now, to all others. Not answered.
+    Usage {
+        /// How many.
+        bytes: u64,
+    },
     /// Something about topics, rare. Answered with `Answer` by a task of its own.
     Ask {
         /// What the asking core calls it.

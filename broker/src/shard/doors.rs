@@ -197,6 +197,13 @@ impl Shard {
             Request::Load { connections } => {
                 self.state.borrow_mut().loads[usize::from(from.0)] = connections;
             }
+            Request::Usage { bytes } => {
+                let mut state = self.state.borrow_mut();
+                state.usage.told(from, bytes);
+                state.keep_to_data_quota();
+                drop(state);
+                self.turn.wake();
+            }
             Request::Ask { call, question } => {
                 let shard = self.clone();
                 glommio::spawn_local(async move {

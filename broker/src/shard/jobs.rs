@@ -49,6 +49,9 @@ impl Shard {
                 Job::PrepareSegment(topic) => {
                     spawn(async move { shard.prepare_segment(topic).await });
                 }
+                Job::DeleteSegments(topic, segments) => {
+                    spawn(async move { shard.delete_segments(topic, segments).await });
+                }
                 Job::ReadLog(topic, plan) => {
                     spawn(async move { shard.read_log(topic, plan).await });
                 }
@@ -225,6 +228,7 @@ impl Shard {
         let changed: Vec<_> = {
             let mut state = self.state.borrow_mut();
             state.checkpoint_wanted = false;
+            state.measure_usage();
             state
                 .topics
                 .iter()
@@ -306,11 +310,7 @@ impl Shard {
             hosted.tidying.is_running = true;
             (folder, hosted.topic.find_waste())
         };
-        for segment in delete {
-            if let Err(error) = folder.delete(segment).await {
-                tracing::error!("failed to delete a segment of the log - {error}");
-            }
-        }
+        delete_all(&folder, delete).await;
         let mut pause = TIDY_PAUSE;
         let mut is_due = COMPACTIONS_PER_LOOK < compact.len();
         for segment in compact.into_iter().take(COMPACTIONS_PER_LOOK) {
@@ -332,6 +332,7 @@ impl Shard {
             if is_due {
                 state.want_checkpoint(now);
             }
+            state.measure_usage();
         }
         self.turn.wake();
     }
@@ -361,14 +362,27 @@ impl Shard {
         };
         in_topic(&mut |topic| topic.log_mut().replacing(segment));
         let replaced = folder.replace_segment(segment).await;
+        let mut is_wanted = true;
         in_topic(&mut |topic| match (&replaced, compacted.take()) {
-            (Ok(()), Some(compacted)) => topic.log_mut().replaced(compacted),
+            (Ok(()), Some(compacted)) => is_wanted = topic.log_mut().replaced(compacted),
             _ => {
                 topic.log_mut().not_replaced(segment);
                 topic.not_compacted(segment, true);
             }
         });
+        if !is_wanted {
+            // The log gave it up meanwhile, and the old file went before the new one came.
+            delete_all(folder, vec![segment]).await;
+        }
         replaced
+    }
+
+    /// Deletes segments that a topic's log gave up.
+    async fn delete_segments(self: Rc<Self>, key: TopicKey, segments: Vec<SegmentName>) {
+        let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
+        if let Some(Folder::Open(folder)) = folder {
+            delete_all(&folder, segments).await;
+        }
     }
 
     /// Waits until a topic's folder is open, or cannot be.
@@ -610,6 +624,14 @@ async fn read_patiently(topic: TopicName, folder: &TopicFolder, plan: &ReadPlan)
             tries += 1;
         } else {
             return Read::Nothing;
+        }
+    }
+}
+
+async fn delete_all(folder: &TopicFolder, segments: Vec<SegmentName>) {
+    for segment in segments {
+        if let Err(error) = folder.delete(segment).await {
+            tracing::error!("failed to delete {segment} - {error}");
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod doors;
 mod import;
 mod jobs;
 pub mod open_folders;
+pub mod quota;
 mod recovery;
 mod run;
 pub mod signal;

@@ -5,11 +5,13 @@
 //! administration in [`super::administration`].
 
 use super::alarms::{Alarm, Alarms};
+use super::quota::Usage;
 use crate::clock::Now;
 use crate::config::{Acknowledge, Config};
 use crate::connection::{Connection, Reply};
 use crate::keys::{ConnectionKey, TopicKey};
 use crate::limits::{FILES_REST_AFTER_SECONDS, UNOPENED_BYTES_MAX};
+use crate::log::SegmentName;
 use crate::log::storage_ring::SyncError;
 use crate::lookup::Peers;
 use crate::message_id::IdSpace;
@@ -67,6 +69,8 @@ pub struct State {
     pub work: Work,
     /// Tasks to be started when the turn ends.
     pub jobs: Vec<Job>,
+    /// What all logs take on disk.
+    pub usage: Usage,
     /// Bytes taken into memory since the budget was looked at.
     pub memory_growth: usize,
     /// The alarm for checkpoints is set.
@@ -102,6 +106,8 @@ pub enum Job {
     OpenFolder(TopicKey),
     /// Open the next segment of a topic before it is needed.
     PrepareSegment(TopicKey),
+    /// Delete segments that a topic's log gave up.
+    DeleteSegments(TopicKey, Vec<SegmentName>),
     /// Read a part of a topic's log.
     ReadLog(TopicKey, crate::log::ReadPlan),
     /// Write checkpoints of topics that changed, and delete what nobody needs.
@@ -150,6 +156,7 @@ impl State {
             calls: SlotMap::with_key(),
             work: Work::default(),
             jobs: Vec::new(),
+            usage: Usage::new(here, placement.count()),
             memory_growth: 0,
             checkpoint_wanted: false,
             stopping: false,
@@ -232,6 +239,11 @@ impl State {
             self.published(origin, waiter, Err(PublishError::Log(reason)));
             return;
         }
+        if let Some(refusal) = self.refusal_by_quota(key) {
+            self.published(origin, waiter, Err(refusal));
+            return;
+        }
+        let hosted = &mut self.topics[key];
         let first = hosted.topic.log().next_sequence();
         match delay {
             None => hosted.topic.publish_many(bodies, now),

@@ -331,6 +331,16 @@ impl Topic {
         }
     }
 
+    /// Gives up all messages below `start`, whoever needs them.
+    pub(crate) fn give_up_below(&mut self, start: Sequence) {
+        self.released = self.released.max(start);
+        self.deferred.retain(|&(sequence, _)| start <= sequence);
+        self.changed = true;
+        for (_, channel) in &mut self.channels {
+            channel.give_up_below(start);
+        }
+    }
+
     // --- time and delivery ---
 
     /// When [`Self::pass_time`] has something to do next, at the earliest.

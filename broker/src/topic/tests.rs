@@ -345,7 +345,7 @@ impl Dialogue {
             assert_eq!(compacted.bytes(), new.len() as u64);
             self.topic.log_mut().replacing(segment);
             self.disk.files.insert(segment, new);
-            self.topic.log_mut().replaced(compacted);
+            assert!(self.topic.log_mut().replaced(compacted));
         }
         let ends = self.topic.find_waste();
         assert_eq!((ends.delete, ends.compact), (vec![], vec![]), "once is enough");

@@ -333,7 +333,7 @@ impl Shell {
             self.topic.log_mut().replacing(segment);
             let path = path_of(segment);
             match storage.rename(&format!("{path}{COMPACTED_SUFFIX}"), &path) {
-                Ok(()) => self.topic.log_mut().replaced(compacted),
+                Ok(()) => assert!(self.topic.log_mut().replaced(compacted)),
                 Err(fault) => {
                     self.topic.log_mut().not_replaced(segment);
                     self.topic.not_compacted(segment, true);

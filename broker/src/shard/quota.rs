@@ -1,0 +1,212 @@
+//! What the logs take on disk, and what gives way when that is as much as they may.
+//!
+//! A topic's bytes are known to its core. The sum over all cores is known to each as the others told
+//! it last: each tells whenever its own has changed by [`TELL_BYTES`], so the sum is exceeded by at
+//! most that for every other core, and what is under way.
+//!
+//! Only publishing is held up: consuming and finishing always go on, and make room.
+
+use super::state::{Job, State};
+use crate::channel::messages_in;
+use crate::config::{OnFull, Quota};
+use crate::keys::TopicKey;
+use crate::log::SegmentName;
+use crate::routing::placement::ShardId;
+use crate::routing::request::{PublishError, Request};
+use crate::topic::Topic;
+
+/// A core tells the others when it has so much more or less on disk than it told last.
+const TELL_BYTES: u64 = 1 << 20;
+
+/// Segments of a topic that is as large as it may be: dropping the oldest costs a quarter of it at
+/// most.
+const SEGMENTS_PER_QUOTA: u64 = 4;
+
+/// What the logs of all cores take, as far as this core knows.
+#[derive(Debug)]
+pub struct Usage {
+    /// By core.
+    bytes: Vec<u64>,
+    here: ShardId,
+    told: u64,
+}
+
+impl Usage {
+    /// Nothing yet, on one core of `count`.
+    pub fn new(here: ShardId, count: usize) -> Self {
+        Self { bytes: vec![0; count], here, told: 0 }
+    }
+
+    /// All cores' bytes.
+    pub fn total(&self) -> u64 {
+        self.bytes.iter().sum()
+    }
+
+    /// Another core has so much now.
+    pub fn told(&mut self, from: ShardId, bytes: u64) {
+        self.bytes[usize::from(from.0)] = bytes;
+    }
+
+    /// This core has so much now; whether the others should be told.
+    fn set_own(&mut self, bytes: u64) -> bool {
+        self.bytes[usize::from(self.here.0)] = bytes;
+        let is_news = TELL_BYTES <= self.told.abs_diff(bytes);
+        if is_news {
+            self.told = bytes;
+        }
+        is_news
+    }
+
+    fn own(&self) -> u64 {
+        self.bytes[usize::from(self.here.0)]
+    }
+}
+
+impl Quota {
+    /// Whether there is any.
+    pub fn is_set(&self) -> bool {
+        self.topic_bytes.is_some() || self.data_bytes.is_some()
+    }
+
+    /// Segments may be so long that there are several where there is hardly room.
+    pub fn segment_bytes_max(&self, shards: u64) -> u64 {
+        let topic = self.topic_bytes.unwrap_or(u64::MAX) / SEGMENTS_PER_QUOTA;
+        let data = self.data_bytes.unwrap_or(u64::MAX) / SEGMENTS_PER_QUOTA / shards;
+        topic.min(data)
+    }
+}
+
+impl State {
+    /// Why no more messages are taken for a topic, if a quota is reached and publishers are to give
+    /// way.
+    pub fn refusal_by_quota(&self, key: TopicKey) -> Option<PublishError> {
+        let quota = self.config.quota;
+        if !quota.is_set() || quota.on_full != OnFull::Reject {
+            return None;
+        }
+        let log = self.topics[key].topic.log();
+        if log.is_ephemeral() {
+            return None;
+        }
+        let bytes = log.disk_bytes() + log.open_bytes() as u64;
+        if let Some(max) = quota.topic_bytes.filter(|&max| max <= bytes) {
+            return Some(PublishError::Log(format!(
+                "quota: the topic's log takes {bytes} bytes of {max} (--max-topic-bytes)"
+            )));
+        }
+        let total = self.usage.total();
+        let max = quota.data_bytes.filter(|&max| max <= total)?;
+        Some(PublishError::Log(format!(
+            "quota: the logs take {total} bytes of {max} (--max-data-bytes)"
+        )))
+    }
+
+    /// So many bytes were added to a topic's log.
+    pub fn grown(&mut self, key: TopicKey, bytes: usize) {
+        let quota = self.config.quota;
+        if !quota.is_set() {
+            return;
+        }
+        let own = self.usage.own() + bytes as u64;
+        self.set_usage(own);
+        if quota.on_full == OnFull::DropOldest {
+            while quota
+                .topic_bytes
+                .is_some_and(|max| max < self.topics[key].topic.log().disk_bytes())
+                && self.drop_oldest(key, "--max-topic-bytes")
+            {}
+            self.keep_to_data_quota();
+        }
+    }
+
+    /// Counts what this core has on disk.
+    pub fn measure_usage(&mut self) {
+        if self.config.quota.is_set() {
+            let logs = self.topics.iter().map(|(_, hosted)| hosted.topic.log());
+            let own = logs.map(crate::log::Log::disk_bytes).sum();
+            self.set_usage(own);
+        }
+    }
+
+    fn set_usage(&mut self, bytes: u64) {
+        if self.usage.set_own(bytes) {
+            let others: Vec<_> = self.placement.all().filter(|&to| to != self.here).collect();
+            for to in others {
+                self.outboxes.push(to, Request::Usage { bytes });
+            }
+        }
+    }
+
+    /// Drops the oldest messages of this core's largest topics, if all cores together have too much
+    /// and this one has not less than its part.
+    pub fn keep_to_data_quota(&mut self) {
+        let Quota { data_bytes: Some(max), on_full: OnFull::DropOldest, .. } = self.config.quota
+        else {
+            return;
+        };
+        let part = max / self.placement.count() as u64;
+        while max < self.usage.total() && part <= self.usage.own() {
+            let logs =
+                self.topics.iter().map(|(key, hosted)| (hosted.topic.log().disk_bytes(), key));
+            let Some((_, largest)) = logs.max() else { return };
+            if !self.drop_oldest(largest, "--max-data-bytes") {
+                return;
+            }
+        }
+    }
+
+    /// Drops the oldest segment of a topic; false when it has only the one that is written to.
+    fn drop_oldest(&mut self, key: TopicKey, flag: &str) -> bool {
+        let hosted = &mut self.topics[key];
+        let bytes_before = hosted.topic.log().disk_bytes();
+        let Some((segments, messages)) = hosted.topic.drop_oldest() else { return false };
+        let freed = bytes_before - hosted.topic.log().disk_bytes();
+        let name = hosted.topic.name();
+        tracing::warn!(
+            "TOPIC({name}): dropped its oldest {messages} messages, {freed} bytes, to keep to {flag}"
+        );
+        self.jobs.push(Job::DeleteSegments(key, segments));
+        let own = self.usage.own().saturating_sub(freed);
+        self.set_usage(own);
+        self.queue_to_deliver(key);
+        true
+    }
+}
+
+impl Topic {
+    /// Gives up the oldest segment, whoever needs it; which files go, and how many messages they
+    /// had that somebody may have needed. `None` when there is only the one that is written to.
+    ///
+    /// Messages of it that a client holds can still be finished; when they time out they are gone.
+    pub fn drop_oldest(&mut self) -> Option<(Vec<SegmentName>, u64)> {
+        let oldest = self.log().closed_segments().next()?;
+        let range = oldest.messages;
+        let messages = (range.end - range.start) - messages_in(&self.log().gaps_within(&range));
+        self.give_up_below(range.end);
+        Some((self.log_mut().release_below(range.end), messages))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_others_are_told_when_it_matters() {
+        let mut usage = Usage::new(ShardId(1), 3);
+        assert!(!usage.set_own(TELL_BYTES - 1));
+        assert!(usage.set_own(TELL_BYTES + 5));
+        assert!(!usage.set_own(10), "it was told {TELL_BYTES} and five");
+        assert!(usage.set_own(5));
+        usage.told(ShardId(0), 7);
+        assert_eq!((usage.own(), usage.total()), (5, 12));
+    }
+
+    #[test]
+    fn segments_are_short_enough_to_be_dropped_one_by_one() {
+        let quota = Quota { topic_bytes: Some(400), data_bytes: None, ..Quota::default() };
+        assert_eq!(quota.segment_bytes_max(2), 100);
+        let quota = Quota { data_bytes: Some(400), ..quota };
+        assert_eq!(quota.segment_bytes_max(2), 50);
+    }
+}
