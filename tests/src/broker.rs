@@ -5,7 +5,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -24,9 +26,59 @@ pub struct Broker {
     pub tcp: SocketAddr,
     /// Where HTTP is served.
     pub http: SocketAddr,
+    start: Start,
+    folder: PathBuf,
+    /// The folder, when it goes with this.
+    temporary: Option<TempDir>,
+}
+
+/// How a broker is started, but for the ports and the folder.
+#[derive(Clone, Debug)]
+struct Start {
     program: PathBuf,
     flags: Vec<String>,
-    folder: TempDir,
+    /// What a shell does before it becomes the broker.
+    under: Option<String>,
+}
+
+impl Start {
+    fn of(maker: Maker, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        Self { program: maker.program("nsqd"), flags, under: None }
+    }
+
+    fn command(&self, folder: &Path) -> Command {
+        let mut command = match &self.under {
+            None => Command::new(&self.program),
+            Some(under) => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(format!("{under}; exec \"$0\" \"$@\"")).arg(&self.program);
+                shell
+            }
+        };
+        command
+            .arg("--tcp-address=127.0.0.1:0")
+            .arg("--http-address=127.0.0.1:0")
+            .arg("--broadcast-address=127.0.0.1")
+            .arg(format!("--data-path={}", folder.display()))
+            .args(&self.flags);
+        command
+    }
+
+    /// Starts it and waits until it serves.
+    fn launch(&self, folder: &Path) -> (Process, SocketAddr, SocketAddr) {
+        let mut process = Process::start(&mut self.command(folder));
+        let tcp = process.logged("TCP: listening on ");
+        let http = process.logged("HTTP: listening on ");
+        let address = |text: &str| text.trim().parse().expect("the log names an address");
+        let (tcp, http) = (address(&tcp), address(&http));
+        // One that has trouble with its disk says so here, and serves nevertheless.
+        eventually(SOON, "the broker answers", || {
+            let answer = http::get(http, "/ping");
+            [200, 500].contains(&answer.status).then_some(())
+        });
+        (process, tcp, http)
+    }
 }
 
 impl Broker {
@@ -58,27 +110,46 @@ impl Broker {
     /// When it does not start to listen soon.
     #[must_use]
     pub fn over(maker: Maker, folder: TempDir, flags: &[&str]) -> Self {
-        let program = maker.program("nsqd");
-        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let (process, tcp, http) = launch(&program, folder.path(), &flags);
-        Self { process, tcp, http, program, flags, folder }
+        let path = folder.path().to_owned();
+        Self::launch(Start::of(maker, flags), path, Some(folder))
+    }
+
+    /// The broker under test over a folder that stays.
+    #[must_use]
+    pub fn in_folder(folder: &Path, flags: &[&str]) -> Self {
+        Self::launch(Start::of(under_test(), flags), folder.to_owned(), None)
+    }
+
+    /// The broker under test, started by a shell that first does what `under` says, for instance
+    /// `ulimit -n 40`.
+    #[must_use]
+    pub fn under(under: &str, flags: &[&str]) -> Self {
+        let folder = TempDir::new().expect("the temporary folder can be written");
+        let start = Start { under: Some(under.to_owned()), ..Start::of(under_test(), flags) };
+        let path = folder.path().to_owned();
+        Self::launch(start, path, Some(folder))
+    }
+
+    fn launch(start: Start, folder: PathBuf, temporary: Option<TempDir>) -> Self {
+        let (process, tcp, http) = start.launch(&folder);
+        Self { process, tcp, http, start, folder, temporary }
     }
 
     /// The folder of the broker's data.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     /// Ends the broker with SIGTERM, and leaves its data.
     ///
     /// # Panics
-    /// When it does not end with status 0.
+    /// When it does not end with status 0, or the folder is not its own.
     #[must_use]
     pub fn into_folder(mut self) -> TempDir {
         let status = self.process.terminate();
         assert_eq!(status.code(), Some(0), "{}", self.process.log());
-        self.folder
+        self.temporary.expect("it is a folder of its own")
     }
 
     /// Ends the broker with SIGTERM and starts it again over the same data.
@@ -104,8 +175,15 @@ impl Broker {
 
     /// Starts the broker, which has ended, over the same data, on new ports.
     pub fn start_again(&mut self) {
-        (self.process, self.tcp, self.http) =
-            launch(&self.program, self.folder.path(), &self.flags);
+        (self.process, self.tcp, self.http) = self.start.launch(&self.folder);
+    }
+
+    /// Starts the broker, which has ended, and ends it again after `time`, wherever it is by then.
+    pub fn start_for(&mut self, time: Duration, end: Signal) -> ExitStatus {
+        self.process = Process::start(&mut self.start.command(&self.folder));
+        std::thread::sleep(time);
+        self.process.signal(end);
+        self.process.ended_within(SOON)
     }
 
     /// A new connection that has sent the magic.
@@ -181,26 +259,6 @@ impl Broker {
             (self.channel(topic, channel)?[key] == value).then_some(())
         });
     }
-}
-
-fn launch(program: &Path, folder: &Path, flags: &[String]) -> (Process, SocketAddr, SocketAddr) {
-    let mut process = Process::start(
-        Command::new(program)
-            .arg("--tcp-address=127.0.0.1:0")
-            .arg("--http-address=127.0.0.1:0")
-            .arg("--broadcast-address=127.0.0.1")
-            .arg(format!("--data-path={}", folder.display()))
-            .args(flags),
-    );
-    let tcp = process.logged("TCP: listening on ");
-    let http = process.logged("HTTP: listening on ");
-    let address = |text: &str| text.trim().parse().expect("the log names an address");
-    let (tcp, http) = (address(&tcp), address(&http));
-    eventually(SOON, "the broker answers", || {
-        let answer = http::get(http, "/ping");
-        (answer.status == 200).then_some(())
-    });
-    (process, tcp, http)
 }
 
 fn find(list: &Value, key: &str, name: &str) -> Option<Value> {

@@ -63,13 +63,33 @@ pub fn post(address: SocketAddr, target: &str, body: &[u8]) -> Answer {
 /// When there is no whole answer soon.
 #[must_use]
 pub fn request(address: SocketAddr, method: &str, target: &str, body: &[u8]) -> Answer {
+    answer(&exchange(address, &message(method, target, body)))
+}
+
+fn message(method: &str, target: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let head = format!(
         "{method} {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
     );
-    let mut bytes = head.into_bytes();
-    bytes.extend_from_slice(body);
-    answer(&exchange(address, &bytes))
+    [head.as_bytes(), body].concat()
+}
+
+/// Sends `body` to `target` with POST, to a server that may be gone or be killed meanwhile: `None`
+/// when there is no whole answer.
+#[must_use]
+pub fn try_post(address: SocketAddr, target: &str, body: &[u8]) -> Option<Answer> {
+    let mut stream = TcpStream::connect_timeout(&address, SOON).ok()?;
+    stream.set_read_timeout(Some(SOON)).ok()?;
+    stream.set_write_timeout(Some(SOON)).ok()?;
+    stream.write_all(&message("POST", target, body)).ok()?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).ok()?;
+    // The answers to orders and publishes state their length.
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+    let (_, length) = head.split_once("content-length: ")?;
+    let length: usize = length.split_once("\r\n")?.0.parse().ok()?;
+    (end + length == bytes.len()).then(|| answer(&bytes))
 }
 
 /// Sends bytes as they are and returns everything that comes until the other side closes.

@@ -6,7 +6,10 @@
 
 pub mod broker;
 pub mod client;
+pub mod crew;
+pub mod dice;
 pub mod http;
+pub mod ledger;
 pub mod library;
 pub mod lookup_server;
 pub mod patience;

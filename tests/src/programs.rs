@@ -78,13 +78,11 @@ pub fn installed_client(path: &str) -> Option<PathBuf> {
 
 /// Says that a test did not run, and why.
 ///
-/// The line goes past the test harness, which would keep it for itself when the test passes.
-///
 /// # Panics
 /// Where `CI` is set: there, everything must run.
 pub fn skipped(reason: &str) {
     assert!(env::var_os("CI").is_none(), "skipped in CI: {reason}");
-    say(reason);
+    say_skipped(reason);
 }
 
 /// True when the maker under test is ours. Else says that what follows is a promise of ours alone.
@@ -93,7 +91,7 @@ pub fn only_ours(reason: &str) -> bool {
     if under_test() == Maker::Ours {
         return true;
     }
-    say(reason);
+    say_skipped(reason);
     false
 }
 
@@ -103,7 +101,7 @@ pub fn not_yet_in_ours(what: &str) -> bool {
     if under_test() != Maker::Ours {
         return false;
     }
-    say(&format!("not yet in ours: {what}"));
+    say_skipped(&format!("not yet in ours: {what}"));
     true
 }
 
@@ -113,8 +111,16 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a member lies in the workspace").into()
 }
 
-fn say(reason: &str) {
-    let line = format!("skipped: {reason}\n");
+fn say_skipped(reason: &str) {
+    say(&format!("skipped: {reason}"));
+}
+
+/// Says a line past the test harness, which would keep it for itself when the test passes.
+///
+/// # Panics
+/// When nobody reads standard error any more.
+pub fn say(line: &str) {
+    let line = format!("{line}\n");
     io::stderr().write_all(line.as_bytes()).expect("standard error takes a line");
 }
 
