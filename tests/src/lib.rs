@@ -15,5 +15,6 @@ pub mod lookup_server;
 pub mod patience;
 pub mod process;
 pub mod programs;
+pub mod register;
 pub mod turn;
 pub mod words;

@@ -4,12 +4,18 @@
 //! `SOAK_SECONDS` makes the runs as long as that; `SEED` repeats what was left to chance.
 
 use std::env;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use tests::broker::Broker;
+use tests::client::{Client, Frame, Seen, many};
 use tests::crew::{Enough, Outcome, Run, run};
-use tests::dice;
+use tests::dice::{self, Dice};
+use tests::http::try_post;
 use tests::ledger::FORGETTABLE;
+use tests::patience::SOON;
 use tests::programs::{Maker, only_ours, real, say};
+use tests::register::{Order, Register};
 
 /// How long to go on, if not by the number of ends.
 fn soak() -> Option<Duration> {
@@ -87,4 +93,116 @@ fn the_ledger_shows_what_the_real_nsqd_loses() {
         patience: Duration::from_secs(5),
     });
     assert!(!outcome.ledger.missing().is_empty(), "nothing is missing: can this ledger fail?");
+}
+
+/// Carries an order out. `None` when the broker went before it answered; false when what the order
+/// is about is not there.
+fn carry_out(order: &Order, tcp: std::net::SocketAddr, http: std::net::SocketAddr) -> Option<bool> {
+    let Some(target) = order.target() else {
+        let mut client = Client::try_connect(tcp)?;
+        let command = match order {
+            Order::Publish(topic, count) => {
+                many(topic, &(0..*count).map(|number| number.to_string()).collect::<Vec<_>>())
+            }
+            Order::Subscribe(topic, channel) => format!("SUB {topic} {channel}\n").into_bytes(),
+            Order::OfTopic(..) | Order::OfChannel(..) => unreachable!("these have a target"),
+        };
+        client.try_send(&command);
+        return match client.see_of_a_mortal(SOON) {
+            Seen::Frame(Frame::Response(text)) if text == "OK" => Some(true),
+            Seen::Closed => None,
+            other => panic!("{order:?}: {other:?}"),
+        };
+    };
+    let answer = try_post(http, &target, b"")?;
+    assert!([200, 404].contains(&answer.status), "{order:?}: {}", answer.text());
+    Some(answer.status == 200)
+}
+
+/// Gives orders, kills the broker right after an answer or while it carries an order out, and
+/// compares what it knows then with a model. Says what it had forgotten, if it did.
+fn what_was_ordered_and_forgotten(maker: Maker, flags: &[&str], enough: Enough) -> Option<String> {
+    let seed = dice::seed();
+    say(&format!("orders to {maker:?}: SEED={seed}"));
+    let mut dice = Dice::of(seed, 0);
+    let mut broker = Broker::of(maker, flags);
+    let mut register = Register::default();
+    let start = Instant::now();
+    let mut ends = 0;
+    let mut orders = 0;
+    loop {
+        let is_enough = match enough {
+            Enough::Ends(number) => number <= ends,
+            Enough::Time(time) => time <= start.elapsed(),
+        };
+        if is_enough {
+            say(&format!("orders to {maker:?}: {orders} orders, {ends} kills, nothing forgotten"));
+            return None;
+        }
+        let mut story = Vec::new();
+        for _ in 0..dice.within(1..8) {
+            let order = Order::by_chance(&mut dice);
+            let answer = carry_out(&order, broker.tcp, broker.http);
+            let expected = register.apply(&order);
+            assert_eq!(answer, Some(expected), "{order:?} after {story:?}");
+            story.push(order);
+        }
+        // What must be, or may be because the broker was killed before it answered.
+        let mut allowed = vec![register.clone()];
+        if dice.hits(40) {
+            let order = Order::by_chance(&mut dice);
+            register.apply(&order);
+            let time = Duration::from_micros(dice.within(0..3000));
+            let (tcp, http) = (broker.tcp, broker.http);
+            let answer = thread::scope(|scope| {
+                let answer = scope.spawn(|| carry_out(&order, tcp, http));
+                thread::sleep(time);
+                broker.process.kill();
+                answer.join().expect("it does not panic")
+            });
+            if answer.is_some() {
+                allowed.clear();
+            }
+            allowed.push(register.clone());
+            story.push(order);
+        } else {
+            broker.process.kill();
+        }
+        orders += story.len();
+        ends += 1;
+        broker.start_again();
+        let end = Instant::now() + Duration::from_secs(2);
+        loop {
+            let found = Register::of_stats(&broker.get("/stats?format=json").json());
+            if let Some(known) = allowed.iter().find(|&allowed| *allowed == found) {
+                register = known.clone();
+                break;
+            }
+            if end < Instant::now() {
+                return Some(format!(
+                    "after {ends} kills and {story:?}\n{found:?}\nis none of\n{allowed:?}"
+                ));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn what_an_operator_was_answered_stays_so_after_kill_9() {
+    if !only_ours("the real nsqd writes down later what it has answered") {
+        return;
+    }
+    let enough = soak().map_or(Enough::Ends(60), Enough::Time);
+    let forgotten = what_was_ordered_and_forgotten(Maker::Ours, &["--shards=2"], enough);
+    assert!(forgotten.is_none(), "{}", forgotten.unwrap_or_default());
+}
+
+#[test]
+fn the_register_shows_what_the_real_nsqd_forgets() {
+    if real("nsqd").is_none() {
+        return;
+    }
+    let forgotten = what_was_ordered_and_forgotten(Maker::Real, &[], Enough::Ends(40));
+    assert!(forgotten.is_some(), "nothing was forgotten: can this test fail?");
 }
