@@ -107,6 +107,18 @@ impl Order {
         }
     }
 
+    /// What the broker may have done already when it is killed while it carries this out: SUB and
+    /// MPUB first create what is not there.
+    #[must_use]
+    pub fn first_step(&self) -> Option<Self> {
+        match self {
+            Self::Subscribe(topic, _) | Self::Publish(topic, _) => {
+                Some(Self::OfTopic(TopicVerb::Create, topic.clone()))
+            }
+            Self::OfTopic(..) | Self::OfChannel(..) => None,
+        }
+    }
+
     /// The target of the POST, if it is one.
     #[must_use]
     pub fn target(&self) -> Option<String> {

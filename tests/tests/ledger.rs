@@ -151,6 +151,11 @@ fn what_was_ordered_and_forgotten(maker: Maker, flags: &[&str], enough: Enough) 
         let mut allowed = vec![register.clone()];
         if dice.hits(40) {
             let order = Order::by_chance(&mut dice);
+            if let Some(step) = order.first_step() {
+                let mut half_done = register.clone();
+                half_done.apply(&step);
+                allowed.push(half_done);
+            }
             register.apply(&order);
             let time = Duration::from_micros(dice.within(0..3000));
             let (tcp, http) = (broker.tcp, broker.http);
@@ -193,7 +198,7 @@ fn what_an_operator_was_answered_stays_so_after_kill_9() {
     if !only_ours("the real nsqd writes down later what it has answered") {
         return;
     }
-    let enough = soak().map_or(Enough::Ends(60), Enough::Time);
+    let enough = soak().map_or(Enough::Ends(150), Enough::Time);
     let forgotten = what_was_ordered_and_forgotten(Maker::Ours, &["--shards=2"], enough);
     assert!(forgotten.is_none(), "{}", forgotten.unwrap_or_default());
 }

@@ -445,6 +445,18 @@ impl Shard {
             state.administer(topic, action, self.clock.now())
         };
         self.turn.wake();
+        // A crash may come between the two. What is deleted is taken off the list first, so that it
+        // stays as it was, and not its name with nothing behind it; but a new channel's place, and
+        // what a topic gave its channels before its pause, are kept before the list says so.
+        let (first, last) = match applied.change {
+            Some(change @ (Change::Channel { .. } | Change::Topic { paused: true, .. })) => {
+                (None, Some(change))
+            }
+            change => (change, None),
+        };
+        if let Some(change) = first {
+            self.note(change).await;
+        }
         if let Some(key) = applied.checkpoint {
             self.folder_of(key).await;
             if let Err(error) = self.write_checkpoint(key).await {
@@ -453,6 +465,9 @@ impl Shard {
             // What was emptied or deleted may have been the last that needed it.
             let shard = self.clone();
             spawn(async move { shard.tidy(key).await });
+        }
+        if let Some(change) = last {
+            self.note(change).await;
         }
         if let Some(key) = applied.remove {
             if let Some(folder) = self.folder_of(key).await
@@ -469,9 +484,6 @@ impl Shard {
                 }
                 self.turn.wake();
             }
-        }
-        if let Some(change) = applied.change {
-            self.note(change).await;
         }
         applied.answer
     }

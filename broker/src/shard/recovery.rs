@@ -116,7 +116,10 @@ impl Shard {
             tracing::warn!("TOPIC({name}): {line}");
         }
         let now = self.clock.now();
-        let checkpoint = checkpoint.unwrap_or_default();
+        let mut checkpoint = checkpoint.unwrap_or_default();
+        // A crash may have come between the two; the list decides, before messages are handed to
+        // channels.
+        checkpoint.paused = listed.map_or(checkpoint.paused, |listed| listed.paused);
         let checkpoint_end = checkpoint.end;
         let losses = findings.losses();
         let rules = topics::rules(&self.config);

@@ -183,7 +183,11 @@ impl State {
     /// What is true now of the topic or channel that `change` is about. While it was being kept
     /// somebody may have paused it, deleted it, or made it anew.
     pub fn as_it_is_now(&self, change: Change) -> Change {
-        let topic_of = |name| self.topics.key_of(name).map(|key| &self.topics[key].topic);
+        // One that is being deleted was noted as gone, and stays so.
+        let topic_of = |name| {
+            let hosted = &self.topics[self.topics.key_of(name)?];
+            (!hosted.leaving).then_some(&hosted.topic)
+        };
         match change {
             Change::Topic { topic, .. } => match topic_of(topic) {
                 Some(there) => Change::Topic { topic, paused: there.is_paused() },
