@@ -1,6 +1,6 @@
 # One target, one or two commands. Anything that must decide something is a script or a program.
 
-.PHONY: help run build test real clients check bench clean
+.PHONY: help run build test soak real clients check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -15,6 +15,9 @@ build: ## build all programs for development
 test: build ## build and pass all tests, real NSQ clients and tools included
 	tests/prepare real clients
 	cargo test --workspace
+
+soak: build ## the long runs of the log's tests, SOAK_SECONDS each (600)
+	SOAK_SECONDS=$${SOAK_SECONDS:-600} cargo test --package tests --test ledger -- --test-threads 1
 
 real: ## build the real NSQ 1.3.0 into target/real
 	tests/prepare real

@@ -27,7 +27,7 @@ const PUBLISHERS: u64 = 4;
 const CONSUMERS: u64 = 2;
 /// How long a message may stay unanswered; the forgetful ask for [`FORGETFUL_MILLISECONDS`].
 const MESSAGE_TIMEOUT: &str = "--msg-timeout=10s";
-const FORGETFUL_MILLISECONDS: u64 = 1000;
+const FORGETFUL_MILLISECONDS: u64 = 3000;
 /// Between two tries to reach a broker that is down.
 const RETRY: Duration = Duration::from_millis(15);
 

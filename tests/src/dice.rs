@@ -21,7 +21,7 @@ impl Dice {
         dice
     }
 
-    /// Any number. (SplitMix64, Steele and others 2014: equidistributed, and any state is good.)
+    /// Any number. (Split-mix, Steele and others 2014: equidistributed, and any state is good.)
     pub fn number(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -89,6 +89,8 @@ pub struct Sums {
     pub sent: u64,
     /// Messages acknowledged.
     pub acknowledged: u64,
+    /// The longest time from sending a message to its acknowledgement.
+    pub slowest: Duration,
     /// Pairs of an acknowledged message and a channel that it is owed to.
     pub owed: u64,
     /// Deliveries, repeated ones included.
@@ -285,9 +287,12 @@ impl Ledger {
     #[must_use]
     pub fn sums(&self) -> Sums {
         let mut sums = Sums { sent: index(self.published.len()), ..Sums::default() };
-        let acknowledged =
-            self.published.iter().filter(|published| published.acknowledged.is_some());
-        sums.acknowledged = index(acknowledged.count());
+        for Published { sent, acknowledged, .. } in &self.published {
+            if let Some(acknowledged) = acknowledged {
+                sums.acknowledged += 1;
+                sums.slowest = sums.slowest.max(*acknowledged - *sent);
+            }
+        }
         for (name, account) in &self.channels {
             sums.owed += index(self.owed(name, account).count());
             for given in account.messages.values() {
