@@ -641,7 +641,8 @@ impl Consumer<'_> {
     }
 
     fn take(&mut self, client: &mut Client, visit: &mut Visit, message: Message) {
-        let number = self.crew.ledger().delivered(self.name, &message.body, Instant::now());
+        let Sent { at, life } = visit.now();
+        let number = self.crew.ledger().delivered(self.name, &message.body, life, at);
         let Some(number) = number else { return };
         if self.crew.phase() != Phase::Working {
             self.finish(client, visit, &message, number);

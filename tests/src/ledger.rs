@@ -165,11 +165,18 @@ impl Ledger {
         account.expect("its creation was entered").created.get_or_insert(now);
     }
 
-    /// A channel has given `body` to a consumer. Says which message it is, if it is one.
+    /// A channel has given `body` to a consumer, over a connection made in `life`: what was sent
+    /// before an end may be read after it. Says which message it is, if it is one.
     ///
     /// # Panics
     /// When there is no such channel.
-    pub fn delivered(&mut self, name: &ChannelName, got: &[u8], now: Instant) -> Option<u64> {
+    pub fn delivered(
+        &mut self,
+        name: &ChannelName,
+        got: &[u8],
+        life: usize,
+        now: Instant,
+    ) -> Option<u64> {
         let known = number_in(self.seed, got)
             .filter(|&number| number < index(self.published.len()))
             .filter(|&number| body(self.seed, number) == got);
@@ -193,22 +200,24 @@ impl Ledger {
         if !account.is_first && message.acknowledged.is_some_and(|at| at < account.asked) {
             faults.push(format!("message {number} is older than the channel"));
         }
-        if let Some((requeued, delay)) = given.requeued.take()
+        if let Some((requeued, delay)) = given.requeued.take_if(|(sent, _)| sent.life <= life)
             && now < requeued.at + delay
-            && self.ends.get(requeued.life).is_none_or(|&end| requeued.at + FORGETTABLE < end)
+            && (requeued.life == life || requeued.at + FORGETTABLE < self.ends[requeued.life])
         {
             let early = requeued.at + delay - now;
             faults.push(format!("message {number}, requeued, came {early:?} too early"));
         }
-        if let Some(finished) = given.finished {
-            match self.ends.get(finished.life) {
-                None => self.unexplained.push((name.clone(), number)),
-                Some(&end) => {
-                    let again = self.again.entry(self.ends.len()).or_default();
-                    again.messages += 1;
-                    again.oldest = again.oldest.max(end.saturating_duration_since(finished.at));
-                }
+        match given.finished {
+            Some(finished) if finished.life == life => {
+                self.unexplained.push((name.clone(), number));
             }
+            Some(finished) if finished.life < life => {
+                let end = self.ends[finished.life];
+                let again = self.again.entry(self.ends.len()).or_default();
+                again.messages += 1;
+                again.oldest = again.oldest.max(end.saturating_duration_since(finished.at));
+            }
+            Some(_) | None => {}
         }
         for fault in faults {
             self.fault(name, &fault);
@@ -401,8 +410,8 @@ mod tests {
         }
 
         fn deliver(&mut self, number: u64, milliseconds: u64) {
-            let got =
-                self.ledger.delivered(&self.channel, &body(SEED, number), self.at(milliseconds));
+            let (life, at) = (self.ledger.life(), self.at(milliseconds));
+            let got = self.ledger.delivered(&self.channel, &body(SEED, number), life, at);
             assert_eq!(got, Some(number));
         }
 
@@ -464,7 +473,7 @@ mod tests {
         *flipped.last_mut().unwrap() ^= 1;
         for wrong in [cut, flipped, [whole, b"x".to_vec()].concat(), body(SEED, 99), vec![]] {
             let faults = case.ledger.faults().len();
-            assert_eq!(case.ledger.delivered(&case.channel, &wrong, case.at(20)), None);
+            assert_eq!(case.ledger.delivered(&case.channel, &wrong, 0, case.at(20)), None);
             assert_eq!(case.ledger.faults().len(), faults + 1);
         }
         case.deliver(elsewhere, 20);
@@ -518,6 +527,20 @@ mod tests {
         let oldest = Duration::from_millis(300);
         assert_eq!(case.ledger.again(), [Again { messages: 2, oldest }]);
         assert_eq!(case.ledger.faults(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_was_sent_before_an_end_and_read_after_it_does_not_come_again() {
+        let mut case = Case::new();
+        let number = case.publish("t", 0, 10);
+        case.deliver(number, 20);
+        case.ledger.ended(case.at(30));
+        case.deliver(number, 40);
+        case.finish(number, 50);
+        let body = body(SEED, number);
+        assert_eq!(case.ledger.delivered(&case.channel, &body, 0, case.at(60)), Some(number));
+        assert_eq!(case.ledger.faults(), Vec::<String>::new());
+        assert_eq!(case.ledger.again(), []);
     }
 
     #[test]
