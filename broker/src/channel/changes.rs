@@ -79,7 +79,7 @@ impl Changes {
         self.cursor
     }
 
-    /// There will be no record: the channel is ephemeral.
+    /// There need be no record: the channel is ephemeral, or is as its checkpoint says.
     pub fn forget(&mut self) {
         self.is_changed = false;
     }
