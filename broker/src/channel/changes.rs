@@ -79,7 +79,7 @@ impl Changes {
         self.cursor
     }
 
-    /// There need be no record: the channel is ephemeral, or is as its checkpoint says.
+    /// There will be no record: the channel is ephemeral.
     pub fn forget(&mut self) {
         self.is_changed = false;
     }

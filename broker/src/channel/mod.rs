@@ -171,10 +171,8 @@ impl Channel {
 
     /// Holds deliveries back, or lets them go.
     pub fn set_paused(&mut self, paused: bool) {
-        if self.paused != paused {
-            self.paused = paused;
-            self.changes.touch();
-        }
+        self.paused = paused;
+        self.changes.touch();
     }
 
     /// Messages waiting to be delivered: not those in flight or deferred (NSQ behaviour).

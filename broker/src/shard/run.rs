@@ -173,15 +173,9 @@ impl Shard {
             async move {
                 let now = shard.clock.now();
                 shard.folder_of(key).await;
-                let has_changed = {
-                    let mut state = shard.state.borrow_mut();
-                    state.commit(key, now);
-                    state.topics.get(key).is_some_and(|hosted| hosted.topic.has_changed())
-                };
-                if has_changed {
-                    // A failure is said there.
-                    shard.write_checkpoint(key).await.ok();
-                }
+                shard.state.borrow_mut().commit(key, now);
+                // A failure is said there.
+                shard.write_checkpoint(key).await.ok();
             }
         })
         .await;

@@ -315,8 +315,8 @@ impl Topic {
 
     /// Holds messages back from the channels, or lets them go.
     pub fn set_paused(&mut self, paused: bool, now: Now) {
-        self.changed |= self.paused != paused;
         self.paused = paused;
+        self.changed = true;
         self.release(now);
     }
 
@@ -400,8 +400,7 @@ impl Topic {
 
     // --- what is kept over a restart ---
 
-    /// Whether something changed since the last [`Self::record`], or since the checkpoint from which
-    /// it was restored.
+    /// Whether something changed since the last [`Self::record`].
     pub fn has_changed(&self) -> bool {
         self.changed || self.channels.iter().any(|(_, channel)| channel.changes().is_changed())
     }
@@ -431,7 +430,7 @@ impl Topic {
         for (_, channel) in &mut self.channels {
             if channel.name().is_ephemeral() {
                 channel.changes_mut().forget();
-            } else if is_whole || channel.changes().is_changed() {
+            } else if channel.changes().is_changed() {
                 channels.push(channel.record(now));
             }
         }
@@ -476,13 +475,6 @@ impl Topic {
             }
         }
         topic.release(now);
-        let is_known = checkpoint.end == topic.log.end()
-            && checkpoint.released == topic.released
-            && checkpoint.channels.keys().eq(topic.by_name.keys());
-        if is_known && *checkpoint != TopicCheckpoint::default() {
-            topic.changed = false;
-            topic.channels.iter_mut().for_each(|(_, channel)| channel.changes_mut().forget());
-        }
         topic
     }
 }

@@ -1068,32 +1068,6 @@ fn a_checkpoint_keeps_exactly_what_is_owed() {
 }
 
 #[test]
-fn a_topic_that_is_as_its_checkpoint_says_needs_no_new_one() {
-    let mut dialogue = Dialogue::with_consumer();
-    dialogue.create("d");
-    dialogue.published("a b");
-    assert_eq!(dialogue.deliver(), "ann: a b");
-    dialogue.finish("ann", "a").unwrap();
-    let checkpoint = dialogue.checkpoint();
-    dialogue.restart(&checkpoint, &["c", "d"]);
-    assert!(!dialogue.topic.has_changed());
-    // Its first record must tell of all channels, also of those in which nothing happens.
-    dialogue.subscribe("ann", "c", 10);
-    assert_eq!(dialogue.deliver(), "ann: b/2");
-    dialogue.finish("ann", "b").unwrap();
-    let checkpoint = dialogue.checkpoint();
-    dialogue.restart(&checkpoint, &["c", "d"]);
-    assert_eq!((dialogue.counts("c"), dialogue.counts("d")), ((0, 0, 0), (2, 0, 0)));
-    // What was published after it, or a channel that it does not know, is news.
-    dialogue.published("c");
-    dialogue.restart(&checkpoint, &["c", "d"]);
-    assert!(dialogue.topic.has_changed());
-    let checkpoint = dialogue.checkpoint();
-    dialogue.restart(&checkpoint, &["c", "d", "e"]);
-    assert!(dialogue.topic.has_changed());
-}
-
-#[test]
 fn an_older_checkpoint_costs_repetition_and_no_message() {
     let mut dialogue = Dialogue::with_consumer();
     dialogue.ready("ann", 2);

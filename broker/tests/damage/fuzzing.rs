@@ -2,24 +2,20 @@
 //! by a seed, half of them with checksums that are right again.
 //!
 //! A failure prints target and seed, and leaves the input behind; put into `corpus/<target>/` it is
-//! tried first from then on. `ROUNDS` says how many inputs each target gets, `FIRST_SEED` where to
-//! begin, `SEED` plays one again.
+//! tried first from then on. `ROUNDS` says how many inputs each target gets, `SOAK_SECONDS` for how
+//! long they get new ones; `SEED` plays one again.
 
 #![expect(clippy::disallowed_methods, reason = "a test may wait for the disk")]
 
 use crate::mutation::mutated;
 use crate::random::Random;
+use crate::seeds::{number, seeds};
 use crate::targets::{TARGETS, Target};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 /// Inputs for each target when nobody says otherwise.
 const ROUNDS: u64 = 10_000;
-
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, and is {text}")))
-}
 
 /// What to start from: the bytes that we write today, and those in the corpus.
 fn corpus(target: &Target) -> Vec<Vec<u8>> {
@@ -60,11 +56,11 @@ fn fuzz(name: &str) {
     for (number, input) in corpus.iter().enumerate() {
         check(target, input, &format!("input {number} of the corpus"));
     }
-    let (first, rounds) = match number("SEED") {
-        Some(seed) => (seed, 1),
-        None => (number("FIRST_SEED").unwrap_or(0), number("ROUNDS").unwrap_or(ROUNDS)),
+    let inputs: Box<dyn Iterator<Item = u64>> = match number("SEED") {
+        Some(seed) => Box::new(std::iter::once(seed)),
+        None => Box::new(seeds("ROUNDS", ROUNDS)),
     };
-    for seed in first..first + rounds {
+    for seed in inputs {
         check(target, &input(target, &corpus, seed), &format!("the input of SEED={seed}"));
     }
 }

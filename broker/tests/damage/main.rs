@@ -10,5 +10,6 @@ mod disk;
 mod fuzzing;
 mod mutation;
 mod random;
+mod seeds;
 mod sweeps;
 mod targets;

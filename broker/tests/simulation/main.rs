@@ -14,34 +14,16 @@ mod model;
 #[path = "../damage/random.rs"]
 mod random;
 mod schedule;
+#[path = "../damage/seeds.rs"]
+mod seeds;
 mod shell;
 mod storage;
 
 use schedule::Schedule;
+use seeds::{number, seeds};
 
 /// How many seeds are tried when nobody says otherwise.
 const SEEDS: u64 = 3_000;
-
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, and is {text}")))
-}
-
-/// The seeds to try: so many, or for so many seconds (`SOAK_SECONDS`), then from anywhere.
-#[expect(clippy::disallowed_methods, reason = "how long a test runs is no part of what it tests")]
-fn seeds() -> impl Iterator<Item = u64> {
-    let start = std::time::Instant::now();
-    let seconds = number("SOAK_SECONDS");
-    let anywhere = || {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        since.expect("it is later than 1970").as_secs() << 24
-    };
-    let first = number("FIRST_SEED").unwrap_or_else(|| seconds.map_or(0, |_| anywhere()));
-    let count = number("SEEDS").unwrap_or(if seconds.is_some() { u64::MAX } else { SEEDS });
-    (0..count)
-        .map(move |number| first + number)
-        .take_while(move |_| seconds.is_none_or(|seconds| start.elapsed().as_secs() < seconds))
-}
 
 #[test]
 fn whatever_happens_what_was_promised_is_kept() {
@@ -49,7 +31,7 @@ fn whatever_happens_what_was_promised_is_kept() {
         Schedule::new(seed, true).run();
         return;
     }
-    for seed in seeds() {
+    for seed in seeds("SEEDS", SEEDS) {
         let outcome = std::panic::catch_unwind(|| Schedule::new(seed, false).run());
         assert!(outcome.is_ok(), "the schedule of SEED={seed} failed");
     }

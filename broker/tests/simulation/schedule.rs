@@ -686,7 +686,7 @@ impl Schedule {
 
         let lives: Vec<_> =
             [Some(self.model.clone()), self.doubt.take()].into_iter().flatten().collect();
-        self.reconcile_names(&mut model, &lives, is_power_cut);
+        self.reconcile_names(&mut model, &lives, opened, is_power_cut);
         self.reconcile_messages(&mut model, &lives, is_power_cut);
         self.model = model;
         if is_power_cut {
@@ -701,7 +701,13 @@ impl Schedule {
 
     /// Channels and pauses are as they were when somebody was told last; a change that was under
     /// way was made or not. After a power cut, a channel may be back that was deleted.
-    fn reconcile_names(&self, model: &mut Model, lives: &[Model], is_power_cut: bool) {
+    fn reconcile_names(
+        &self,
+        model: &mut Model,
+        lives: &[Model],
+        opened: &Opened,
+        is_power_cut: bool,
+    ) {
         let there: BTreeSet<_> =
             self.shell.topic.channels().map(|channel| channel.name().to_string()).collect();
         let expected: BTreeSet<_> = model.channels.keys().map(|name| (*name).to_owned()).collect();
@@ -715,7 +721,9 @@ impl Schedule {
             let key = self.shell.topic.channel_key(channel_name(name)).unwrap();
             channel.is_paused = self.shell.topic.channel(key).is_paused();
             let mut pauses = lives.iter().filter_map(|life| life.channels.get(name));
-            let is_known = lives.iter().any(|life| life.channels.contains_key(name));
+            // One that is back has the pause it had when it was deleted.
+            let is_back = is_power_cut && !opened.listed.channels.contains_key(&channel_name(name));
+            let is_known = lives.iter().any(|life| life.channels.contains_key(name)) && !is_back;
             let is_as_told = pauses.any(|was: &ModelChannel| was.is_paused == channel.is_paused);
             assert!(is_as_told || !is_known, "{name} is paused: {}", channel.is_paused);
         }
