@@ -376,17 +376,26 @@ impl TopicFolder {
         }
         let (_, file) = files.active.as_ref().expect("it was started just now");
         let file = file.clone().expect("it was opened just now");
+        if let Err(error) = self.write_block(&file, write) {
+            // What is there of it would look like damage when the next block goes to another file.
+            let end = if write.starts_segment.is_some() { 0 } else { write.offset };
+            rustix::fs::ftruncate(descriptor::borrow(&file), end).ok();
+            return Err(error);
+        }
+        files.unsynced.entry(write.segment).or_insert(Some(file));
+        Ok(())
+    }
+
+    fn write_block(&self, file: &BufferedFile, write: &Write) -> io::Result<()> {
         if let Some(header) = &write.starts_segment {
-            write_all(&file, header, 0)?;
+            write_all(file, header, 0)?;
         }
         #[cfg(test)]
         if let Some(error) = self.faults.next(Operation::Write) {
-            write_all(&file, &write.bytes[..write.bytes.len() / 2], write.offset)?;
+            write_all(file, &write.bytes[..write.bytes.len() / 2], write.offset)?;
             return Err(error);
         }
-        write_all(&file, &write.bytes, write.offset)?;
-        files.unsynced.entry(write.segment).or_insert(Some(file));
-        Ok(())
+        write_all(file, &write.bytes, write.offset)
     }
 
     /// Takes the file that was prepared; opens one on the spot when none was.

@@ -307,7 +307,7 @@ impl Schedule {
             }
             Step::Evict => drop(self.shell.topic.log_mut().evict(usize::MAX)),
             Step::Prepare => unless_refused(self.shell.prepare(&mut self.storage))?,
-            Step::Checkpoint => unless_refused(self.keep())?,
+            Step::Checkpoint => unless_refused(self.keep_if_changed())?,
             Step::Tidy => {
                 unless_refused(self.shell.tidy(&mut self.storage))?;
             }
@@ -316,7 +316,7 @@ impl Schedule {
             Step::Stop => {
                 self.storage.refusals = Refusals::default();
                 self.commit()?;
-                self.keep()?;
+                self.keep_if_changed()?;
                 self.sync()?;
                 return Err(Fault::Killed);
             }
@@ -584,11 +584,19 @@ impl Schedule {
         self.doubt = Some(self.model.clone());
         act(self.now(), &mut self.shell.topic);
         let change = expect(&mut self.model);
-        self.keep()?;
-        match change {
-            Some(change) => self.shell.note(&mut self.storage, change),
-            None => Ok(()),
+        // What is deleted is taken off the list first; what is new is kept first.
+        let is_last =
+            matches!(change, Some(Change::Channel { .. } | Change::Topic { paused: true, .. }));
+        let (first, last) = if is_last { (None, change) } else { (change, None) };
+        if let Some(change) = first {
+            self.shell.note(&mut self.storage, change)?;
         }
+        self.keep()?;
+        last.map_or(Ok(()), |change| self.shell.note(&mut self.storage, change))
+    }
+
+    fn keep_if_changed(&mut self) -> Result<()> {
+        if self.shell.topic.has_changed() { self.keep() } else { Ok(()) }
     }
 
     fn keep(&mut self) -> Result<()> {
@@ -679,7 +687,7 @@ impl Schedule {
             let name = CHANNELS.into_iter().find(|name| channel_name(name) == *channel).unwrap();
             model.channels.entry(name).or_default();
         }
-        model.is_paused = checkpoint.paused;
+        model.is_paused = opened.listed.paused;
         model.release();
         model.is_paused = self.shell.topic.is_paused();
         model.release();

@@ -133,11 +133,14 @@ impl Shell {
             message_timeout_max: Duration::from_millis(TIMEOUT_MAX),
         };
         let listed = list.topics.get(&topic_name()).cloned().unwrap_or_default();
+        // A crash may have come between the two; the list decides.
+        let mut described = checkpoint.clone().unwrap_or_default();
+        described.paused = listed.paused;
         let mut topic = Topic::restore(
             topic_name(),
             log,
             rules,
-            &checkpoint.clone().unwrap_or_default(),
+            &described,
             deferred.into_iter(),
             listed.channels.keys().copied(),
             now,
@@ -189,10 +192,11 @@ impl Shell {
             Some((name, file)) if name == write.segment => file,
             _ => self.start_segment(storage, write.segment)?,
         };
-        if let Some(header) = &write.starts_segment {
-            storage.write(file, 0, header)?;
+        if let Err(fault) = write_block(storage, file, write) {
+            // What is there of it goes, unless that is refused too.
+            let end = if write.starts_segment.is_some() { 0 } else { write.offset };
+            return Err(storage.truncate(file, end).err().unwrap_or(fault));
         }
-        storage.write(file, write.offset, &write.bytes)?;
         self.unsynced.insert(write.segment, file);
         Ok(())
     }
@@ -374,6 +378,13 @@ impl Shell {
         storage.rename(&new, LIST)?;
         storage.sync_folder(LIST_FOLDER)
     }
+}
+
+fn write_block(storage: &mut Storage, file: File, write: &Write) -> Result<()> {
+    if let Some(header) = &write.starts_segment {
+        storage.write(file, 0, header)?;
+    }
+    storage.write(file, write.offset, &write.bytes)
 }
 
 /// A damaged segment is not written anew.
