@@ -6,7 +6,7 @@ use std::time::Duration;
 use tests::broker::Broker;
 use tests::client::{Client, Frame, Message, Seen, with_body};
 use tests::patience::{SOON, eventually};
-use tests::programs::only_ours;
+use tests::programs::{Maker, only_ours};
 
 /// Enough that both cores own some of them, whatever the rule by which they are spread.
 const TOPICS: usize = 32;
@@ -205,5 +205,34 @@ fn a_dead_consumers_messages_come_again_from_the_other_core() {
         heir.finish(&second);
         broker.count_becomes(&topic, "c", "in_flight_count", 0);
         assert_eq!(broker.count(&topic, "c", "timeout_count"), 1);
+    }
+}
+
+#[test]
+fn the_number_of_shards_may_change_from_start_to_start() {
+    if !only_ours("the real nsqd has no shards") {
+        return;
+    }
+    let mut broker = Broker::with(&["--shards=2"]);
+    for topic in topics() {
+        broker.order(&format!("/topic/create?topic={topic}"));
+        broker.order(&format!("/channel/create?topic={topic}&channel=c"));
+    }
+    let mut expected = Vec::new();
+    for shards in [2, 1, 3, 2] {
+        let body = format!("from before the start with {shards}");
+        let mut publisher = broker.client();
+        for topic in topics() {
+            publisher.publish(&topic, body.as_bytes());
+        }
+        expected.push(body);
+        broker = Broker::over(Maker::Ours, broker.into_folder(), &[&format!("--shards={shards}")]);
+    }
+    for topic in topics() {
+        let mut consumer = broker.subscribed(&topic, "c");
+        consumer.ready(10);
+        let messages = consumer.messages(expected.len());
+        let bodies: Vec<_> = messages.iter().map(Message::text).collect();
+        assert_eq!(bodies, expected, "{topic}");
     }
 }
