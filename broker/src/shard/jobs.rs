@@ -240,9 +240,11 @@ impl Shard {
         abreast(changed, move |(key, has_changed, _)| {
             let shard = self.clone();
             async move {
-                // A failure is said there, and tried again.
-                if has_changed && shard.write_checkpoint(key).await.is_err() {
-                    return;
+                if has_changed {
+                    // A failure is said there, and tried again. On a full disk it is what follows
+                    // that makes room for it; what is finished need not be kept until that is
+                    // written down.
+                    shard.write_checkpoint(key).await.ok();
                 }
                 // It may take long, and the other topics' checkpoints must not wait for it.
                 spawn(async move { shard.tidy(key).await });
