@@ -16,5 +16,6 @@ pub mod patience;
 pub mod process;
 pub mod programs;
 pub mod register;
+pub mod small_disk;
 pub mod turn;
 pub mod words;
