@@ -229,14 +229,27 @@ impl Log {
             for missing in segment.missing {
                 log.gaps.add(missing);
             }
+            // Whoever wrote it may have failed to sync it, and the kernel tells that once: nothing is
+            // added to what is there. An empty one is written again from its start.
+            let is_empty = segment.bytes <= BLOCKS_START && segment.is_whole;
+            let unwritten_header = is_empty.then(|| {
+                let header = SegmentHeader {
+                    base: ids.base(),
+                    first: segment.name.first(),
+                    created: segment.created,
+                    previous: segment.previous,
+                    kept_end: None,
+                };
+                header.encode()
+            });
             log.segments.push_back(Segment {
                 name: segment.name,
                 previous: segment.previous,
                 next_offset: segment.bytes,
                 next_sequence: segment.end,
                 written_bytes: segment.bytes,
-                unwritten_header: None,
-                is_open: segment.is_whole && segment.kept_end.is_none(),
+                unwritten_header,
+                is_open: unwritten_header.is_some(),
                 kept_end: segment.kept_end,
                 generation: 0,
                 is_replacing: false,

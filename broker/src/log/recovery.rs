@@ -37,6 +37,8 @@ pub struct SegmentFile {
     pub previous: SegmentName,
     /// See [`SegmentHeader::kept_end`].
     pub kept_end: Option<Sequence>,
+    /// When it was started.
+    pub created: Timestamp,
 }
 
 /// Why a file is not used. It should be kept under another name, except when it is empty.
@@ -77,8 +79,8 @@ impl SegmentFile {
         if header.first != name.first() {
             return Err(SetAside::Renamed(SegmentName(header.first)));
         }
-        let SegmentHeader { base, previous, kept_end, .. } = header;
-        Ok(Self { name, base, bytes, previous, kept_end })
+        let SegmentHeader { base, previous, kept_end, created, .. } = header;
+        Ok(Self { name, base, bytes, previous, kept_end, created })
     }
 }
 
@@ -88,6 +90,7 @@ pub struct RecoveredSegment {
     pub(super) name: SegmentName,
     pub(super) previous: SegmentName,
     pub(super) kept_end: Option<Sequence>,
+    pub(super) created: Timestamp,
     /// Where it ends, a torn end left out.
     pub(super) bytes: u64,
     /// One past its last message.
@@ -286,6 +289,7 @@ impl Recovery {
                 name: file.name,
                 previous: file.previous,
                 kept_end: file.kept_end,
+                created: file.created,
                 bytes: file.bytes,
                 end: next.unwrap_or(file.name.first()),
                 is_whole: true,

@@ -38,7 +38,7 @@ use rustix::fs::{Mode, OFlags};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::{fmt, io};
@@ -174,6 +174,8 @@ pub struct Findings {
     pub checkpoint: Option<CheckpointError>,
     /// What the disk refused to read.
     pub unreadable: Vec<(SegmentName, io::Error)>,
+    /// Messages that the checkpoint knows, and that the log ends before.
+    pub not_there: Range<Sequence>,
 }
 
 impl Findings {
@@ -202,7 +204,17 @@ impl Findings {
         });
         let unreadable =
             self.unreadable.iter().map(|(name, error)| format!("{name} cannot be read: {error}"));
-        set_aside.chain(cut).chain(damage).chain(checkpoint).chain(unreadable).collect()
+        let Range { start, end } = self.not_there;
+        let not_there = (start < end).then(|| {
+            format!(
+                "the checkpoint knows {} messages more than the log has (from {} on): they were \
+                 refused, or a power cut or somebody took them",
+                end - start,
+                start.0
+            )
+        });
+        let lines = set_aside.chain(cut).chain(damage).chain(checkpoint).chain(unreadable);
+        lines.chain(not_there).collect()
     }
 }
 
@@ -322,9 +334,10 @@ impl TopicFolder {
         let recovered = folder.scan(files, known, &mut findings).await?;
         let ids = recovered.base.map_or(ids, |base| ids.with_base(base));
         let mut log = Log::recover(recovered.segments, ids, options);
+        findings.not_there = log.end()..known;
         log.skip_to(known);
-        if let Some(name) = log.active_segment() {
-            folder.go_on_with(name, recovered.cut).await?;
+        if let Some(cut) = recovered.cut {
+            folder.cut_off(cut).await?;
         }
         folder.rest();
         findings.cut = recovered.cut;
@@ -920,17 +933,13 @@ impl TopicFolder {
         Ok(recovery.finish())
     }
 
-    /// Goes on with the last segment, after what is torn was cut off. Its file is opened when it is
-    /// written to: few of many topics are, soon after a start.
-    async fn go_on_with(&self, name: SegmentName, cut: Option<Cut>) -> io::Result<()> {
-        if let Some(cut) = cut {
-            let path = self.path_of(name);
-            let file = OpenOptions::new().write(true).buffered_open(&path).await?;
-            file.truncate(cut.at).await?;
-            file.close().await?;
-        }
-        self.files.borrow_mut().active = Some((name, None));
-        Ok(())
+    /// Cuts off the torn end of the last segment, so that it is told of once.
+    async fn cut_off(&self, cut: Cut) -> io::Result<()> {
+        let path = self.path_of(cut.segment);
+        let file = OpenOptions::new().write(true).buffered_open(&path).await?;
+        let truncated = file.truncate(cut.at).await;
+        file.close().await?;
+        Ok(truncated?)
     }
 
     async fn set_aside(&self, name: &str) -> io::Result<()> {
@@ -1302,7 +1311,7 @@ mod tests {
             drop(folder);
 
             let opened = open(&data_path).await;
-            assert!(opened.folder.files.borrow().active.as_ref().unwrap().1.is_none());
+            assert!(opened.folder.files.borrow().active.is_none());
             let (folder, mut log) = (opened.folder, opened.log);
             append(&folder, &mut log, &["d"]);
             assert_eq!(read_all(&folder, &mut log).await, ["a", "b", "c", "d"]);
@@ -1440,6 +1449,22 @@ mod tests {
             assert_eq!(opened.checkpoint.unwrap().end, Sequence(0));
             let lines = opened.findings.lines();
             assert!(lines[0].starts_with("the checkpoint is damaged or torn from"), "{lines:?}");
+        });
+    }
+
+    #[test]
+    fn messages_that_the_checkpoint_knows_and_the_log_has_not_are_told_of() {
+        on_a_core(async |data_path| {
+            let folder = TopicFolder::create(&data_path, topic()).await.unwrap();
+            let mut log = Log::create(IDS(), OPTIONS);
+            append(&folder, &mut log, &["a"]);
+            folder.write_checkpoint(&record(3, true)).await.unwrap();
+            drop(folder);
+            let opened = open(&data_path).await;
+            assert_eq!(opened.log.next_sequence(), Sequence(3));
+            let lines = opened.findings.lines();
+            let expected = "the checkpoint knows 2 messages more than the log has (from 1 on)";
+            assert!(lines.len() == 1 && lines[0].starts_with(expected), "{lines:?}");
         });
     }
 

@@ -434,7 +434,7 @@ fn files_that_are_no_segments_are_named_with_the_reason() {
 
     let file = |first, base| {
         let name = SegmentName(Sequence(first));
-        SegmentFile { name, base, bytes: 64, previous: name, kept_end: None }
+        SegmentFile { name, base, bytes: 64, previous: name, kept_end: None, created: Timestamp(0) }
     };
     let (recovery, others) = Recovery::new(vec![file(0, 7), file(9, 8)], Sequence(0));
     assert_eq!(others, [(SegmentName(Sequence(0)), SetAside::OtherTopic)]);
@@ -442,14 +442,26 @@ fn files_that_are_no_segments_are_named_with_the_reason() {
 }
 
 #[test]
-fn a_segment_with_nothing_but_its_header_is_gone_on_with() {
+fn a_segment_with_nothing_but_its_header_is_written_from_its_start() {
     let (_, mut disk) = log_of(&[&[body("a")]], options(1 << 20));
     disk.files.get_mut(&SegmentName(Sequence(0))).unwrap().truncate(64);
     let (mut log, recovered) = disk.recover(options(1 << 20), Sequence(0));
     assert_eq!(recovered.cut, None);
     append(&mut log, &body("b"));
     let write = log.seal().unwrap();
-    assert_eq!((write.starts_segment, write.offset), (None, 64));
+    let header = write.starts_segment.map(|header| header.to_vec());
+    assert_eq!(header.as_deref(), Some(&disk.files[&SegmentName(Sequence(0))][..]));
+    assert_eq!((write.segment, write.offset), (SegmentName(Sequence(0)), 64));
+}
+
+#[test]
+fn nothing_is_added_to_what_another_process_wrote() {
+    // It may have failed to bring some of it to the disk, and the kernel tells that once.
+    let (_, disk) = log_of(&[&[body("a")]], options(1 << 20));
+    let (mut log, _) = disk.recover(options(1 << 20), Sequence(0));
+    append(&mut log, &body("b"));
+    let write = log.seal().unwrap();
+    assert_eq!((write.segment, write.offset), (SegmentName(Sequence(1)), 64));
 }
 
 #[test]

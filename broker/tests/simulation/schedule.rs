@@ -87,9 +87,6 @@ pub(crate) struct Schedule {
     visits: u32,
     /// Power was cut at least once, so that there may be damage.
     had_power_cut: bool,
-    /// Segments of which a sync failed. The process that saw it writes no more to them; the next
-    /// one does not know of it, and what it adds is not held against a power cut here.
-    unsynced_for_good: BTreeSet<SegmentName>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -152,7 +149,6 @@ impl Schedule {
             clients: BTreeMap::new(),
             visits: 0,
             had_power_cut: false,
-            unsynced_for_good: BTreeSet::new(),
         }
     }
 
@@ -348,8 +344,7 @@ impl Schedule {
             Committed::Written(messages, segment) => {
                 for (_, message) in self.messages.range_mut(messages.start.0..messages.end.0) {
                     message.is_written = true;
-                    message.segment =
-                        (!self.unsynced_for_good.contains(&segment)).then_some(segment);
+                    message.segment = Some(segment);
                     let unclaimed = Unclaimed { due: message.due, is_certain: true };
                     self.model.waiting.insert(message.number, unclaimed);
                 }
@@ -367,7 +362,6 @@ impl Schedule {
                 }
             }
             Synced::Failed(segment) => {
-                self.unsynced_for_good.insert(segment);
                 for message in self.messages.values_mut().filter(|it| it.segment == Some(segment)) {
                     message.segment = None;
                 }
@@ -638,10 +632,6 @@ impl Schedule {
         self.storage.revive();
         self.shell = shell;
         self.had_power_cut |= is_power_cut;
-        if is_power_cut {
-            // What is there now is on the disk itself.
-            self.unsynced_for_good.clear();
-        }
         self.tell(&format_args!("started, power cut: {is_power_cut}, {opened:?}"));
         self.connections.clear();
         self.clients.clear();

@@ -6,7 +6,7 @@
 use crate::storage::{Fault, File, Result, Storage};
 use broker::clock::Now;
 use broker::log::checkpoint::{Decoded, Record, TopicCheckpoint};
-use broker::log::recovery::{Cut, Recovered, Recovery, SegmentFile, SetAside};
+use broker::log::recovery::{Recovered, Recovery, SegmentFile, SetAside};
 use broker::log::{
     Compacted, Compaction, Damage, HeaderError, Log, LogOptions, ReadPlan, SEGMENT_HEADER_BYTES,
     SegmentHeader, SegmentName, Write,
@@ -122,10 +122,10 @@ impl Shell {
         let options = LogOptions { segment_bytes_max: SEGMENT_BYTES_MAX, ephemeral: false };
         let mut log = Log::recover(recovered.segments, ids, options);
         log.skip_to(known);
-        let active = match log.active_segment() {
-            None => None,
-            Some(name) => Some((name, reopen(storage, name, recovered.cut)?)),
-        };
+        if let Some(cut) = recovered.cut {
+            let file = storage.open(&path_of(cut.segment))?;
+            storage.truncate(file, cut.at)?;
+        }
         let mut deferred = recovered.deferred;
         deferred.retain(|&(sequence, _)| known <= sequence);
         let rules = Rules {
@@ -154,7 +154,7 @@ impl Shell {
         let mut shell = Self {
             topic,
             list,
-            active,
+            active: None,
             prepared: None,
             prepared_count: 0,
             misnamed: None,
@@ -475,13 +475,4 @@ fn scan(
         recovery.feed(&plan, &bytes);
     }
     Ok(recovery.finish())
-}
-
-/// Opens the last segment, to go on writing to it, and cuts off what is torn.
-fn reopen(storage: &mut Storage, name: SegmentName, cut: Option<Cut>) -> Result<File> {
-    let file = storage.open(&path_of(name))?;
-    if let Some(cut) = cut {
-        storage.truncate(file, cut.at)?;
-    }
-    Ok(file)
 }
