@@ -72,7 +72,7 @@ const SALVAGED_BYTES: usize = 4 << 10;
 pub struct TopicFolder {
     path: PathBuf,
     files: RefCell<Files>,
-    /// Held while the checkpoint is written, so that its records stand in order.
+    /// Held while a record of the checkpoint is made and written, so that they stand in order.
     checkpoint_turn: Semaphore,
     /// How far the checkpoint's file goes; `None` when the next record must be a whole one.
     checkpoint: Cell<Option<CheckpointFile>>,
@@ -691,24 +691,32 @@ impl TopicFolder {
 
     /// Whether the next record should tell everything: there is none yet, the last one failed, or
     /// those behind the whole one have grown longer than it.
-    pub fn wants_whole_record(&self) -> bool {
+    fn wants_whole_record(&self) -> bool {
         self.checkpoint.get().is_none_or(|CheckpointFile { bytes, whole_bytes }| {
             2 * whole_bytes + CHECKPOINT_SLACK_BYTES < bytes
         })
     }
 
-    /// Adds a record to the checkpoint; a whole one replaces all before. Records must be given in
-    /// the order in which they were made.
+    /// Adds a record to the checkpoint; a whole one replaces all before. `record` makes it when those
+    /// before it are written, and is told whether it must be a whole one; it may find that there is
+    /// nothing to write any more.
+    ///
+    /// A record that was made earlier could be overtaken: a semaphore's permit goes to whoever asks
+    /// first once it is free, not to who waits longest.
     ///
     /// It is not synced: a power cut may take it, and then messages are delivered again.
     ///
     /// # Errors
-    /// When the disk refuses, or refused the record before; then the next must be a whole one.
-    pub async fn write_checkpoint(&self, record: &Record) -> io::Result<()> {
+    /// When the disk refuses, or refused the record before and this one is no whole one.
+    pub async fn write_checkpoint(
+        &self,
+        record: impl FnOnce(bool) -> Option<Record>,
+    ) -> io::Result<()> {
         let _turn = self.checkpoint_turn.acquire_permit(1).await?;
         if self.is_removed.get() {
             return Ok(());
         }
+        let Some(record) = record(self.wants_whole_record()) else { return Ok(()) };
         #[cfg(test)]
         if let Some(error) = self.faults.next(Operation::Checkpoint) {
             self.checkpoint.set(None);
@@ -1248,7 +1256,7 @@ mod tests {
             let successor = TopicFolder::create(&data_path, topic()).await.unwrap();
             let mut log = Log::create(IDS(), OPTIONS);
             append(&successor, &mut log, &["kept"]);
-            removed.write_checkpoint(&record(0, true)).await.unwrap();
+            removed.write_checkpoint(|_| Some(record(0, true))).await.unwrap();
             removed.prepare().await.unwrap();
             removed.delete(log.segments().next().unwrap()).await.unwrap();
             assert_eq!(files_of(&data_path), ["00000000000000000000.log"]);
@@ -1420,9 +1428,9 @@ mod tests {
             };
             defer(&mut log, 70);
             assert!(folder.wants_whole_record());
-            folder.write_checkpoint(&record(0, true)).await.unwrap();
+            folder.write_checkpoint(|_| Some(record(0, true))).await.unwrap();
             assert!(!folder.wants_whole_record());
-            folder.write_checkpoint(&record(1, false)).await.unwrap();
+            folder.write_checkpoint(|_| Some(record(1, false))).await.unwrap();
             defer(&mut log, 80);
             let opened = open(&data_path).await;
             let mut expected = TopicCheckpoint::default();
@@ -1438,8 +1446,8 @@ mod tests {
     fn a_checkpoint_that_was_torn_is_used_as_far_as_it_goes() {
         on_a_core(async |data_path| {
             let folder = TopicFolder::create(&data_path, topic()).await.unwrap();
-            folder.write_checkpoint(&record(0, true)).await.unwrap();
-            folder.write_checkpoint(&record(1, false)).await.unwrap();
+            folder.write_checkpoint(|_| Some(record(0, true))).await.unwrap();
+            folder.write_checkpoint(|_| Some(record(1, false))).await.unwrap();
             let file = data_path.join("orders.topic/checkpoint");
             let torn = rustix::fs::open(&file, OFlags::RDWR, Mode::empty()).unwrap();
             let bytes = std::fs::metadata(&file).unwrap().len();
@@ -1458,7 +1466,7 @@ mod tests {
             let folder = TopicFolder::create(&data_path, topic()).await.unwrap();
             let mut log = Log::create(IDS(), OPTIONS);
             append(&folder, &mut log, &["a"]);
-            folder.write_checkpoint(&record(3, true)).await.unwrap();
+            folder.write_checkpoint(|_| Some(record(3, true))).await.unwrap();
             drop(folder);
             let opened = open(&data_path).await;
             assert_eq!(opened.log.next_sequence(), Sequence(3));
@@ -1472,16 +1480,41 @@ mod tests {
     fn after_a_record_that_failed_only_a_whole_one_is_taken() {
         on_a_core(async |data_path| {
             let folder = TopicFolder::create(&data_path, topic()).await.unwrap();
-            folder.write_checkpoint(&record(0, true)).await.unwrap();
+            folder.write_checkpoint(|_| Some(record(0, true))).await.unwrap();
             let file = data_path.join("orders.topic/checkpoint");
             std::fs::remove_file(&file).unwrap();
-            assert!(folder.write_checkpoint(&record(1, false)).await.is_err());
+            assert!(folder.write_checkpoint(|_| Some(record(1, false))).await.is_err());
             assert!(folder.wants_whole_record());
-            assert!(folder.write_checkpoint(&record(1, false)).await.is_err());
-            folder.write_checkpoint(&record(1, true)).await.unwrap();
-            folder.write_checkpoint(&record(2, false)).await.unwrap();
+            assert!(folder.write_checkpoint(|_| Some(record(1, false))).await.is_err());
+            folder.write_checkpoint(|_| Some(record(1, true))).await.unwrap();
+            folder.write_checkpoint(|_| Some(record(2, false))).await.unwrap();
             drop(folder);
             assert_eq!(open(&data_path).await.checkpoint.unwrap().end, Sequence(2));
+        });
+    }
+
+    #[test]
+    fn records_stand_in_the_order_in_which_they_were_made() {
+        on_a_core(async |data_path| {
+            let folder = Rc::new(TopicFolder::create(&data_path, topic()).await.unwrap());
+            let made = Rc::new(Cell::new(0));
+            let next = || {
+                let made = made.clone();
+                move |is_whole| {
+                    made.set(made.get() + 1);
+                    Some(record(made.get(), is_whole))
+                }
+            };
+            // The task that waits is overtaken by the one that had the turn before.
+            let (others, first, third) = (folder.clone(), next(), next());
+            let task = glommio::spawn_local(async move {
+                others.write_checkpoint(first).await.unwrap();
+                others.write_checkpoint(third).await.unwrap();
+            });
+            glommio::executor().yield_now().await;
+            folder.write_checkpoint(next()).await.unwrap();
+            task.await;
+            assert_eq!(open(&data_path).await.checkpoint.unwrap().end, Sequence(3));
         });
     }
 

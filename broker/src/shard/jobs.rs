@@ -255,16 +255,17 @@ impl Shard {
 
     /// Writes the checkpoint of one topic, as it is now. When that fails it is tried again later.
     pub(super) async fn write_checkpoint(&self, key: TopicKey) -> std::io::Result<()> {
-        let (folder, record) = {
+        let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
+        let Some(Folder::Open(folder)) = folder else { return Ok(()) };
+        let record = |is_whole| {
             let mut state = self.state.borrow_mut();
-            let Some(hosted) = state.topics.get_mut(key) else { return Ok(()) };
-            let Folder::Open(folder) = hosted.folder.clone() else { return Ok(()) };
-            if folder.wants_whole_record() {
-                hosted.topic.record_all();
+            let topic = &mut state.topics.get_mut(key)?.topic;
+            if is_whole {
+                topic.record_all();
             }
-            (folder, hosted.topic.record(self.clock.now()))
+            Some(topic.record(self.clock.now()))
         };
-        let written = folder.write_checkpoint(&record).await;
+        let written = folder.write_checkpoint(record).await;
         self.note_checkpoint(key, &written);
         written
     }
