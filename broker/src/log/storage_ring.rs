@@ -122,6 +122,15 @@ struct Files {
     is_parent_unsynced: bool,
 }
 
+impl Files {
+    /// The file of a segment that is not written to any more is not what its name stands for. It may
+    /// still count as the one that is written to, while the next one's cannot be opened.
+    fn forget(&mut self, segment: SegmentName) {
+        self.active.take_if(|(name, _)| *name == segment);
+        self.recent.take_if(|(name, _)| *name == segment);
+    }
+}
+
 impl fmt::Debug for TopicFolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TopicFolder").field("path", &self.path).finish_non_exhaustive()
@@ -753,7 +762,7 @@ impl TopicFolder {
         {
             let mut files = self.files.borrow_mut();
             files.unsynced.remove(&segment);
-            files.recent.take_if(|(name, _)| *name == segment);
+            files.forget(segment);
         }
         match glommio::io::remove(self.path_of(segment)).await.map_err(plain) {
             // The disk refused the first block, and with it the file.
@@ -820,7 +829,7 @@ impl TopicFolder {
         glommio::io::rename(with_suffix(&path, COMPACTED_SUFFIX), &path).await?;
         self.replaced_count.set(self.replaced_count.get() + 1);
         let mut files = self.files.borrow_mut();
-        files.recent.take_if(|(name, _)| *name == segment);
+        files.forget(segment);
         files.is_folder_unsynced = true;
         Ok(())
     }
@@ -1515,6 +1524,36 @@ mod tests {
             folder.write_checkpoint(next()).await.unwrap();
             task.await;
             assert_eq!(open(&data_path).await.checkpoint.unwrap().end, Sequence(3));
+        });
+    }
+
+    #[test]
+    fn a_segment_that_nothing_follows_yet_is_read_from_the_file_that_replaced_it() {
+        on_a_core(async |data_path| {
+            let folder = TopicFolder::create(&data_path, topic()).await.unwrap();
+            let mut log = Log::create(IDS(), OPTIONS);
+            let messages = ["a".repeat(300), "b".repeat(300), "c".repeat(300)];
+            append(&folder, &mut log, &messages.each_ref().map(String::as_str));
+            // The file of the next segment cannot be opened.
+            let obstacle = data_path.join("orders.topic/00000000000000000003.log");
+            std::fs::create_dir(&obstacle).unwrap();
+            log.append(Timestamp(1), None, b"refused");
+            let write = log.seal().unwrap();
+            folder.write(&write).unwrap_err();
+            log.abandon(write);
+            std::fs::remove_dir(&obstacle).unwrap();
+
+            let segment = log.closed_segments().next().unwrap().name;
+            let compaction = log.compaction(segment, vec![Sequence(1)..Sequence(2)]).unwrap();
+            let compacted = folder.write_anew(compaction).await.unwrap().unwrap();
+            log.replacing(segment);
+            folder.replace_segment(segment).await.unwrap();
+            assert!(log.replaced(compacted));
+            let Found::NotInMemory(plan) = log.frame(Sequence(1)) else { panic!("it is on disk") };
+            let data = folder.read(&plan).await.unwrap();
+            assert_eq!(log.loaded(&plan, &data).damage, []);
+            let Found::Frame(frame, _) = log.frame(Sequence(1)) else { panic!("it was read") };
+            assert_eq!(frame[MESSAGE_FRAME_OVERHEAD..], *messages[1].as_bytes());
         });
     }
 
