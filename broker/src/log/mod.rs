@@ -380,17 +380,7 @@ impl Log {
         let has_room =
             self.segments.back().is_some_and(|segment| segment.has_room(block_bytes, bytes_max));
         if !has_room {
-            // It starts where the one before ends, so that a gap between them is no damage.
-            let before = self.segments.back();
-            let name = before.map_or(SegmentName(first), Segment::next_name);
-            let header = SegmentHeader {
-                base: self.ids.base(),
-                first: name.first(),
-                created: self.opened,
-                previous: before.map_or(name, |before| before.name),
-                kept_end: None,
-            };
-            self.segments.push_back(Segment::new(header));
+            self.add_segment(first, self.opened);
         }
         let segment = self.segments.back_mut().expect("there is one with room");
         let offset = segment.next_offset;
@@ -407,6 +397,36 @@ impl Log {
         });
         let starts_segment = segment.unwritten_header;
         Some(Write { segment: segment.name, starts_segment, offset, bytes, layout })
+    }
+
+    /// Adds a segment for messages from `first` on.
+    fn add_segment(&mut self, first: Sequence, created: Timestamp) -> SegmentHeader {
+        // It starts where the one before ends, so that a gap between them is no damage.
+        let before = self.segments.back();
+        let name = before.map_or(SegmentName(first), Segment::next_name);
+        let header = SegmentHeader {
+            base: self.ids.base(),
+            first: name.first(),
+            created,
+            previous: before.map_or(name, |before| before.name),
+            kept_end: None,
+        };
+        self.segments.push_back(Segment::new(header));
+        header
+    }
+
+    /// Has another segment follow the last one, which can go then like those before it. What to
+    /// write at the start of the new one's file, so that it stands for the log's end; the next block
+    /// does so in any case. `None` when the last one is empty, or written to just now.
+    pub fn end_segment(&mut self, now: Timestamp) -> Option<SegmentHeader> {
+        let last = self.segments.back().filter(|last| BLOCKS_START < last.written_bytes);
+        let may_end = last.is_some() && self.pending.is_empty();
+        may_end.then(|| self.add_segment(self.end, now))
+    }
+
+    /// The messages that the last segment may hold.
+    pub fn last_segment(&self) -> Option<Range<Sequence>> {
+        self.segments.back().map(|last| last.name.first()..self.end)
     }
 
     /// The block was written. It is visible as soon as those before it are.

@@ -388,16 +388,7 @@ impl TopicFolder {
     /// When the disk refuses. The file may have some of the bytes then; the log writes over them.
     pub fn write(&self, write: &Write) -> io::Result<()> {
         let mut files = self.files.borrow_mut();
-        self.is_used.set(true);
-        let is_active = files.active.as_ref().is_some_and(|(name, _)| *name == write.segment);
-        if !is_active {
-            self.start_segment(&mut files, write.segment)?;
-        }
-        if let Some((name, None)) = files.active {
-            files.active = Some((name, Some(self.open_again(&files, name)?)));
-        }
-        let (_, file) = files.active.as_ref().expect("it was started just now");
-        let file = file.clone().expect("it was opened just now");
+        let file = self.file_to_write(&mut files, write.segment)?;
         if let Err(error) = self.write_block(&file, write) {
             // What is there of it would look like damage when the next block goes to another file.
             let end = if write.starts_segment.is_some() { 0 } else { write.offset };
@@ -406,6 +397,36 @@ impl TopicFolder {
         }
         files.unsynced.entry(write.segment).or_insert(Some(file));
         Ok(())
+    }
+
+    /// Makes the file of a segment that has no block yet.
+    ///
+    /// # Errors
+    /// When the disk refuses. The first block makes it then.
+    pub fn write_header(&self, header: &SegmentHeader) -> io::Result<()> {
+        let mut files = self.files.borrow_mut();
+        let file = self.file_to_write(&mut files, SegmentName(header.first))?;
+        write_all(&file, &header.encode(), 0).inspect_err(|_| {
+            rustix::fs::ftruncate(descriptor::borrow(&file), 0).ok();
+        })
+    }
+
+    /// The file of the segment that is written to, which may be a new one.
+    fn file_to_write(
+        &self,
+        files: &mut Files,
+        segment: SegmentName,
+    ) -> io::Result<Rc<BufferedFile>> {
+        self.is_used.set(true);
+        let is_active = files.active.as_ref().is_some_and(|(name, _)| *name == segment);
+        if !is_active {
+            self.start_segment(files, segment)?;
+        }
+        if let Some((name, None)) = files.active {
+            files.active = Some((name, Some(self.open_again(files, name)?)));
+        }
+        let (_, file) = files.active.as_ref().expect("it was started just now");
+        Ok(file.clone().expect("it was opened just now"))
     }
 
     fn write_block(&self, file: &BufferedFile, write: &Write) -> io::Result<()> {
@@ -1554,6 +1575,32 @@ mod tests {
             assert_eq!(log.loaded(&plan, &data).damage, []);
             let Found::Frame(frame, _) = log.frame(Sequence(1)) else { panic!("it was read") };
             assert_eq!(frame[MESSAGE_FRAME_OVERHEAD..], *messages[1].as_bytes());
+        });
+    }
+
+    #[test]
+    fn a_log_whose_last_segment_went_goes_on_where_it_ended() {
+        on_a_core(async |data_path| {
+            let folder = TopicFolder::create(&data_path, topic()).await.unwrap();
+            let mut log = Log::create(IDS(), OPTIONS);
+            assert_eq!(log.end_segment(Timestamp(1)), None);
+            append(&folder, &mut log, &["a", "b"]);
+            folder.write_header(&log.end_segment(Timestamp(2)).unwrap()).unwrap();
+            assert_eq!(log.end_segment(Timestamp(3)), None, "it is empty");
+            for segment in log.release_below(Sequence(2)) {
+                folder.delete(segment).await.unwrap();
+            }
+            folder.write_checkpoint(|_| Some(record(2, true))).await.unwrap();
+            folder.sync().await.unwrap();
+            assert_eq!(files_of(&data_path), ["00000000000000000002.log", "checkpoint"]);
+            append(&folder, &mut log, &["c"]);
+            drop(folder);
+
+            let opened = open(&data_path).await;
+            assert_eq!(opened.findings.lines(), [""; 0]);
+            let (folder, mut log) = (opened.folder, opened.log);
+            assert_eq!(read_all(&folder, &mut log).await, ["c"]);
+            assert_eq!((log.start(), log.ids()), (Sequence(2), IDS()));
         });
     }
 

@@ -200,7 +200,7 @@ impl Shard {
             Request::Usage { bytes } => {
                 let mut state = self.state.borrow_mut();
                 state.usage.told(from, bytes);
-                state.keep_to_data_quota();
+                state.told_usage(self.clock.now());
                 drop(state);
                 self.turn.wake();
             }

@@ -229,12 +229,16 @@ impl Shard {
             let mut state = self.state.borrow_mut();
             state.checkpoint_wanted = false;
             state.measure_usage();
+            let is_full = state.is_data_full();
             state
                 .topics
                 .iter()
                 .filter(|(_, hosted)| !hosted.leaving)
-                .map(|(key, hosted)| (key, hosted.topic.has_changed(), hosted.tidying.is_due))
-                .filter(|(_, has_changed, tidying_is_due)| *has_changed || *tidying_is_due)
+                .map(|(key, hosted)| {
+                    let is_waste = hosted.tidying.is_due || (is_full && hosted.topic.is_spent());
+                    (key, hosted.topic.has_changed(), is_waste)
+                })
+                .filter(|(_, has_changed, is_waste)| *has_changed || *is_waste)
                 .collect()
         };
         abreast(changed, move |(key, has_changed, _)| {
@@ -298,8 +302,12 @@ impl Shard {
         let now = self.clock.now();
         let (folder, Waste { delete, compact }) = {
             let state = &mut *self.state.borrow_mut();
-            let Some(hosted) = state.topics.get_mut(key) else { return };
+            let Some(hosted) = state.topics.get(key) else { return };
             let Folder::Open(folder) = hosted.folder.clone() else { return };
+            if hosted.topic.is_spent() && state.is_data_full() {
+                state.end_segment(key, now);
+            }
+            let hosted = &mut state.topics[key];
             hosted.tidying.is_due = false;
             if hosted.topic.log().segments().nth(1).is_none() {
                 return;

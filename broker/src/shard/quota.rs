@@ -4,15 +4,19 @@
 //! it last: each tells whenever its own has changed by [`TELL_BYTES`], so the sum is exceeded by at
 //! most that for every other core, and what is under way.
 //!
-//! Only publishing is held up: consuming and finishing always go on, and make room.
+//! Only publishing is held up: consuming and finishing always go on, and make room. So that many
+//! topics with a segment each cannot fill all there is with what nobody needs, the segment that is
+//! written to goes as well when there is hardly room.
 
 use super::state::{Job, State};
 use crate::channel::messages_in;
+use crate::clock::Now;
 use crate::config::{OnFull, Quota};
 use crate::keys::TopicKey;
-use crate::log::SegmentName;
+use crate::log::{Log, SegmentName};
 use crate::routing::placement::ShardId;
 use crate::routing::request::{PublishError, Request};
+use crate::shard::topics::Folder;
 use crate::topic::Topic;
 
 /// A core tells the others when it has so much more or less on disk than it told last.
@@ -102,7 +106,7 @@ impl State {
     }
 
     /// So many bytes were added to a topic's log.
-    pub fn grown(&mut self, key: TopicKey, bytes: usize) {
+    pub fn grown(&mut self, key: TopicKey, bytes: usize, now: Now) {
         let quota = self.config.quota;
         if !quota.is_set() {
             return;
@@ -115,7 +119,7 @@ impl State {
                 .is_some_and(|max| max < self.topics[key].topic.log().disk_bytes())
                 && self.drop_oldest(key, "--max-topic-bytes")
             {}
-            self.keep_to_data_quota();
+            self.keep_to_data_quota(now);
         }
     }
 
@@ -123,7 +127,7 @@ impl State {
     pub fn measure_usage(&mut self) {
         if self.config.quota.is_set() {
             let logs = self.topics.iter().map(|(_, hosted)| hosted.topic.log());
-            let own = logs.map(crate::log::Log::disk_bytes).sum();
+            let own = logs.map(Log::disk_bytes).sum();
             self.set_usage(own);
         }
     }
@@ -137,19 +141,61 @@ impl State {
         }
     }
 
+    /// Another core has told what it has.
+    pub fn told_usage(&mut self, now: Now) {
+        self.keep_to_data_quota(now);
+        if self.is_data_full() {
+            // Here may be what nobody needs.
+            self.want_checkpoint(now);
+        }
+    }
+
+    /// Whether all logs together take as much as they may, or nearly: what the cores have not told
+    /// of each other counts as taken.
+    pub fn is_data_full(&self) -> bool {
+        let untold = TELL_BYTES * self.placement.count() as u64;
+        self.config.quota.data_bytes.is_some_and(|max| max <= self.usage.total() + untold)
+    }
+
+    /// Has the last segment of a topic count as one that is not written to any more; false when it
+    /// is empty.
+    pub fn end_segment(&mut self, key: TopicKey, now: Now) -> bool {
+        let hosted = &mut self.topics[key];
+        let Folder::Open(folder) = &hosted.folder else { return false };
+        let Some(header) = hosted.topic.log_mut().end_segment(now.wall) else { return false };
+        // The next start would wonder where the log ends, and no more.
+        if let Err(error) = folder.write_header(&header) {
+            let name = hosted.topic.name();
+            tracing::warn!("TOPIC({name}) failed to start a segment of its log - {error}");
+        }
+        self.note_open_files(key, now);
+        true
+    }
+
+    /// The topic of this core that has most on disk.
+    fn largest(&self, is_meant: impl Fn(&Log) -> bool) -> Option<TopicKey> {
+        let logs = self.topics.iter().map(|(key, hosted)| (key, hosted.topic.log()));
+        let meant = logs.filter(|(_, log)| is_meant(log));
+        meant.max_by_key(|(_, log)| log.disk_bytes()).map(|(key, _)| key)
+    }
+
     /// Drops the oldest messages of this core's largest topics, if all cores together have too much
-    /// and this one has not less than its part.
-    pub fn keep_to_data_quota(&mut self) {
+    /// and this one has not less than its part. Many topics may have too much together while none of
+    /// them has more than the segment that is written to: then that goes.
+    fn keep_to_data_quota(&mut self, now: Now) {
         let Quota { data_bytes: Some(max), on_full: OnFull::DropOldest, .. } = self.config.quota
         else {
             return;
         };
         let part = max / self.placement.count() as u64;
         while max < self.usage.total() && part <= self.usage.own() {
-            let logs =
-                self.topics.iter().map(|(key, hosted)| (hosted.topic.log().disk_bytes(), key));
-            let Some((_, largest)) = logs.max() else { return };
-            if !self.drop_oldest(largest, "--max-data-bytes") {
+            let Some(key) = self
+                .largest(|log| log.closed_segments().next().is_some())
+                .or_else(|| self.largest(|_| true).filter(|&key| self.end_segment(key, now)))
+            else {
+                return;
+            };
+            if !self.drop_oldest(key, "--max-data-bytes") {
                 return;
             }
         }

@@ -245,6 +245,8 @@ impl State {
         }
         if let Some(refusal) = self.refusal_by_quota(key) {
             self.published(origin, waiter, Err(refusal));
+            // What nobody needs goes after it, in all topics.
+            self.want_checkpoint(now);
             return;
         }
         let hosted = &mut self.topics[key];

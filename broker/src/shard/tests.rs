@@ -325,3 +325,62 @@ fn remove(folder: &Path) {
 fn make(folder: &Path) {
     std::fs::create_dir(folder).unwrap();
 }
+
+const FULL: [&str; 2] = ["--max-data-bytes=16777216", "--on-full=reject"];
+
+/// Messages so long that a topic holds five of them in its first segment.
+fn long() -> Batch {
+    Batch { count: None, region: vec![b'x'; 800_000] }
+}
+
+fn numbered(number: usize) -> TopicName {
+    TopicName::parse(format!("topic{number}").as_bytes()).unwrap()
+}
+
+/// Publishes to eight topics in turn, until one refuses or each has four messages.
+async fn fill(shard: &Rc<Shard>) -> Result<(), PublishError> {
+    for number in 0..32 {
+        shard.publish(numbered(number % 8), None, long()).await?;
+    }
+    Ok(())
+}
+
+async fn until_taken(shard: &Rc<Shard>, topic: TopicName) {
+    for _ in 0..300 {
+        if shard.publish(topic, None, long()).await.is_ok() {
+            return;
+        }
+        glommio::timer::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("there is room, and publishes are refused");
+}
+
+#[test]
+fn what_nobody_needs_makes_room_though_no_segment_is_full() {
+    on_a_core(&FULL, async |shard| {
+        fill(&shard).await.unwrap_err();
+        for number in 0..8 {
+            let emptied = shard.administer(numbered(number), Action::EmptyTopic).await;
+            assert!(matches!(emptied, Answer::Done));
+        }
+        until_taken(&shard, numbered(0)).await;
+    });
+}
+
+#[test]
+fn a_deleted_topic_makes_room_though_nothing_else_happens() {
+    on_a_core(&FULL, async |shard| {
+        fill(&shard).await.unwrap_err();
+        glommio::timer::sleep(Duration::from_millis(1_500)).await;
+        shard.administer(numbered(1), Action::DeleteTopic).await;
+        until_taken(&shard, numbered(0)).await;
+    });
+}
+
+#[test]
+fn the_oldest_go_though_no_segment_is_full() {
+    on_a_core(&[FULL[0], "--on-full=drop-oldest"], async |shard| {
+        fill(&shard).await.unwrap();
+        assert!(shard.state.borrow().usage.total() <= 16 << 20);
+    });
+}

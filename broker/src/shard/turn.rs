@@ -199,7 +199,7 @@ impl State {
         self.queue_to_deliver(key);
         self.want_checkpoint(now);
         self.memory_growth += bytes;
-        self.grown(key, bytes);
+        self.grown(key, bytes, now);
     }
 
     /// Drops from memory what goes beyond the budget; it is on disk. The topic that has most gives

@@ -398,6 +398,12 @@ impl Topic {
             || self.channels.iter().any(|(_, channel)| channel.needs_any(range))
     }
 
+    /// Whether the last segment has messages, and nobody needs one of them.
+    pub fn is_spent(&self) -> bool {
+        let last = self.log.last_segment().filter(|last| last.start < last.end);
+        last.is_some_and(|last| !self.needs_any(&last))
+    }
+
     // --- what is kept over a restart ---
 
     /// Whether something changed since the last [`Self::record`].
