@@ -158,7 +158,12 @@ impl Shard {
         let path = self.marker_path(name);
         let folder = self.folder_path(name);
         blocking(move || {
-            let Some(marker) = Marker::read(&path)? else { return Ok(()) };
+            let Some(mut marker) = Marker::read(&path)? else { return Ok(()) };
+            if marker.end.take().is_some() {
+                // The checkpoint may be there already. Cut short, this must not look like an import
+                // of which only the files are left.
+                marker.write(&path)?;
+            }
             let is_new = |file_name: &str| {
                 let segment = SegmentName::parse(file_name);
                 segment.is_some_and(|segment| marker.first_segment <= segment.first())
@@ -363,13 +368,18 @@ mod tests {
         executor.run(test(data.path()));
     }
 
-    /// A core as it is when it has just started over the data path.
-    async fn start(data_path: &Path, catalogue: Rc<Catalogue>) -> Rc<Shard> {
+    /// A core that has not looked into the data path yet.
+    fn core(data_path: &Path) -> Rc<Shard> {
         let data_path = format!("--data-path={}", data_path.display());
         let flags = Flags::try_parse_from(["nsqd", &data_path]).unwrap();
         let config = Rc::new(flags.into_config(1, 0).unwrap());
         let state = State::new(ShardId(0), Placement::over(1), config.clone(), 1);
-        let shard = Rc::new(Shard::new(config, Clock::start(), state));
+        Rc::new(Shard::new(config, Clock::start(), state))
+    }
+
+    /// A core as it is when it has just started over the data path.
+    async fn start(data_path: &Path, catalogue: Rc<Catalogue>) -> Rc<Shard> {
+        let shard = core(data_path);
         shard.recover(catalogue).await.unwrap();
         shard
     }
@@ -517,6 +527,21 @@ mod tests {
             std::fs::write(data_path.join("t.topic/00000000000000000001.log"), "half").unwrap();
             let shard = start(data_path, Rc::default()).await;
             assert_eq!(shard.owed("a").await, ["first", "second"]);
+        });
+    }
+
+    #[test]
+    fn an_import_whose_undoing_was_cut_short_begins_anew() {
+        on_a_core(async |data_path| {
+            crashed(data_path, Some(4), true).await;
+            // The disk refuses to delete one of the segments.
+            let obstacle = data_path.join("t.topic/00000000000000000009.log");
+            std::fs::create_dir(&obstacle).unwrap();
+            core(data_path).undo_import(topic()).await.unwrap_err();
+            std::fs::remove_dir(&obstacle).unwrap();
+            marker::remove_files(&data_path.join("t.topic"), |name| name.ends_with(".log"))
+                .unwrap();
+            check_that_all_is_owed_once(data_path, "the segments are deleted").await;
         });
     }
 
