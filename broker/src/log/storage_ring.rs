@@ -116,6 +116,8 @@ struct Files {
     /// Segments with blocks that were not synced, and their files while those are open: only the
     /// descriptor that wrote is sure to be told of a write-back that failed.
     unsynced: BTreeMap<SegmentName, Option<Rc<BufferedFile>>>,
+    /// Those of them that the sync that runs has yet to come to.
+    to_sync: BTreeMap<SegmentName, Option<Rc<BufferedFile>>>,
     /// Whether files were made since the folder was synced.
     is_folder_unsynced: bool,
     /// Whether the folder was made since the one it is in was synced.
@@ -557,17 +559,20 @@ impl TopicFolder {
             .acquire_permit(1)
             .await
             .map_err(|error| SyncError::NotTried(error.into()))?;
-        let (mut segments, is_folder_unsynced, is_parent_unsynced) = {
+        let (is_folder_unsynced, is_parent_unsynced) = {
             let mut files = self.files.borrow_mut();
+            files.to_sync = std::mem::take(&mut files.unsynced);
             (
-                std::mem::take(&mut files.unsynced),
                 std::mem::take(&mut files.is_folder_unsynced),
                 std::mem::take(&mut files.is_parent_unsynced),
             )
         };
-        while let Some((name, file)) = segments.pop_first() {
+        loop {
+            let next = self.files.borrow_mut().to_sync.pop_first();
+            let Some((name, file)) = next else { break };
             let Err(error) = self.sync_segment(name, file).await else { continue };
             let mut files = self.files.borrow_mut();
+            let mut segments = std::mem::take(&mut files.to_sync);
             match error {
                 // What was written to it meanwhile may be lost with the rest.
                 SyncError::Failed(_) => drop(files.unsynced.remove(&name)),
@@ -783,6 +788,7 @@ impl TopicFolder {
         {
             let mut files = self.files.borrow_mut();
             files.unsynced.remove(&segment);
+            files.to_sync.remove(&segment);
             files.forget(segment);
         }
         match glommio::io::remove(self.path_of(segment)).await.map_err(plain) {
@@ -1601,6 +1607,26 @@ mod tests {
             let (folder, mut log) = (opened.folder, opened.log);
             assert_eq!(read_all(&folder, &mut log).await, ["c"]);
             assert_eq!((log.start(), log.ids()), (Sequence(2), IDS()));
+        });
+    }
+
+    #[test]
+    fn a_segment_that_is_deleted_while_the_log_is_synced_is_no_failure() {
+        on_a_core(async |data_path| {
+            let folder = Rc::new(TopicFolder::create(&data_path, topic()).await.unwrap());
+            let mut log = Log::create(IDS(), OPTIONS);
+            for body in ["a", "b", "c"] {
+                append(&folder, &mut log, &[&body.repeat(1_000)]);
+            }
+            folder.rest();
+            let syncing = folder.clone();
+            let sync = glommio::spawn_local(async move { syncing.sync().await });
+            glommio::executor().yield_now().await;
+            for segment in log.release_below(Sequence(2)) {
+                folder.delete(segment).await.unwrap();
+            }
+            sync.await.unwrap();
+            assert_eq!(files_of(&data_path), ["00000000000000000002.log"]);
         });
     }
 
