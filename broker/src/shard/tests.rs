@@ -384,3 +384,19 @@ fn the_oldest_go_though_no_segment_is_full() {
         assert!(shard.state.borrow().usage.total() <= 16 << 20);
     });
 }
+
+#[test]
+fn what_the_disk_refused_takes_no_room() {
+    on_a_core(&[FULL[0], "--on-full=drop-oldest"], async |shard| {
+        for _ in 0..16 {
+            shard.publish(topic(), None, long()).await.unwrap();
+        }
+        let segments = shard.segments();
+        shard.refuse(Operation::Write, Errno::NOSPC, 8);
+        for _ in 0..8 {
+            assert_eq!(shard.publish(topic(), None, long()).await, refused(NO_SPACE));
+        }
+        assert_eq!(shard.segments(), segments);
+        assert_eq!(shard.bodies().await.len(), 16);
+    });
+}

@@ -159,9 +159,9 @@ impl State {
             }
             Folder::Open(folder) => {
                 while let Some(write) = hosted.topic.seal(now) {
-                    bytes += write.bytes.len();
                     match folder.write(&write) {
                         Ok(()) => {
+                            bytes += write.bytes.len();
                             messages += write.messages().end - write.messages().start;
                             hosted.written(write, now);
                         }
