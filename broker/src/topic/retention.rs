@@ -44,6 +44,8 @@ impl Topic {
     /// Finds what can go. Looks at every message that is deferred, requeued or in flight.
     pub fn find_waste(&mut self) -> Waste {
         let closed: Vec<_> = self.log.closed_segments().collect();
+        let is_there = |name| closed.binary_search_by_key(&name, |closed| closed.name).is_ok();
+        self.kept.retain(|&name, _| is_there(name));
         let Some(last) = closed.last() else { return Waste::default() };
         let mut bounds: Vec<_> = closed.iter().map(|closed| closed.messages.start).collect();
         bounds.push(last.messages.end);
@@ -55,7 +57,6 @@ impl Topic {
             .map(|(closed, _)| closed.messages.start)
             .collect();
         let delete = self.log.retain(|messages| unneeded.binary_search(&messages.start).is_err());
-        self.kept.retain(|name, _| delete.binary_search(name).is_err());
         let compact = closed.iter().zip(&needed);
         let compact = compact.filter(|(closed, needed)| self.is_mostly_waste(closed, **needed));
         Waste { delete, compact: compact.map(|(closed, _)| closed.name).collect() }

@@ -1034,6 +1034,19 @@ fn what_is_read_while_a_segment_is_replaced_is_not_used() {
     assert_eq!(dialogue.deliver(), "ann: m3/2 m77/2 m150/2");
 }
 
+#[test]
+fn a_segment_that_went_is_not_remembered() {
+    let mut dialogue = with_three_that_wait();
+    dialogue.tidy();
+    assert!(!dialogue.topic.kept.is_empty());
+    // As when there is no room for it.
+    while let Some((segments, _)) = dialogue.topic.drop_oldest() {
+        segments.iter().for_each(|segment| drop(dialogue.disk.files.remove(segment)));
+    }
+    dialogue.tidy();
+    assert!(dialogue.topic.kept.is_empty());
+}
+
 // --- restarts ---
 
 #[test]
