@@ -286,6 +286,16 @@ pub async fn end_removal(data_path: &Path, topic: TopicName) -> io::Result<()> {
     blocking(move || remove_leftovers(&path)).await
 }
 
+/// Deletes a topic's folder that could not be opened, if there is one. After a crash in the middle it
+/// is gone, too.
+///
+/// # Errors
+/// When the disk refuses.
+pub async fn remove_unopened(data_path: &Path, topic: TopicName) -> io::Result<()> {
+    let path = folder_of(data_path, topic);
+    blocking(move || remove_whole(&path)).await
+}
+
 /// Replaces a file so that it is always either the old or the new one, also after a power cut.
 /// Replacements of one file must follow one another.
 ///
@@ -869,12 +879,7 @@ impl TopicFolder {
         self.is_removed.set(true);
         let _turn = self.checkpoint_turn.acquire_permit(1).await?;
         let path = self.path.clone();
-        blocking(move || {
-            remove_leftovers(&path)?;
-            rename(&path, &with_suffix(&path, REMOVED_SUFFIX))?;
-            remove_leftovers(&path)
-        })
-        .await
+        blocking(move || remove_whole(&path)).await
     }
 
     // --- the start ---
@@ -1187,6 +1192,14 @@ async fn sync_folder(path: &Path) -> Result<(), SyncError> {
 #[expect(clippy::disallowed_methods, reason = "runs on the executor's blocking thread")]
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
+}
+
+fn remove_whole(folder: &Path) -> io::Result<()> {
+    remove_leftovers(folder)?;
+    match rename(folder, &with_suffix(folder, REMOVED_SUFFIX)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        renamed => renamed.and_then(|()| remove_leftovers(folder)),
+    }
 }
 
 /// Deletes what a deletion left that was cut short.

@@ -481,9 +481,12 @@ impl Shard {
             self.note(change).await;
         }
         if let Some(key) = applied.remove {
-            if let Some(folder) = self.folder_of(key).await
-                && let Err(error) = folder.remove().await
-            {
+            let removed = match self.folder_of(key).await {
+                Some(folder) => folder.remove().await,
+                None if topic.is_ephemeral() => Ok(()),
+                None => storage_ring::remove_unopened(&self.config.data_path, topic).await,
+            };
+            if let Err(error) = removed {
                 tracing::error!("TOPIC({topic}) failed to remove its log - {error}");
             }
             let mut state = self.state.borrow_mut();

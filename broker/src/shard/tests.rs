@@ -400,3 +400,17 @@ fn what_the_disk_refused_takes_no_room() {
         assert_eq!(shard.bodies().await.len(), 16);
     });
 }
+
+#[test]
+fn a_deleted_topic_does_not_come_back_though_its_folder_was_never_open() {
+    on_a_core(&[], async |shard| {
+        shard.put("a").await.unwrap();
+        // As after a start that could not open it.
+        let reason = "Input/output error".to_string();
+        let key = shard.key();
+        shard.state.borrow_mut().topics[key].folder = Folder::Failed(reason);
+        let deleted = shard.administer(topic(), Action::DeleteTopic).await;
+        assert!(matches!(deleted, Answer::Done));
+        assert!(!shard.config.data_path.join("orders.topic").exists());
+    });
+}
