@@ -26,6 +26,10 @@ pub const CHECKPOINT_MILLISECONDS: u64 = 500;
 /// How long a refused client may take to close its end.
 pub const LINGER_MILLISECONDS: u64 = 1_000;
 
+/// How long a round of syncs waits for publishers that are likely to come: no longer than a few
+/// syncs take, and only when the rounds before had many.
+pub const SYNC_GATHER_MILLISECONDS: u64 = 1;
+
 // --- the log ---
 
 /// How long a topic's files stay open after it was used: opening one again costs as much as some

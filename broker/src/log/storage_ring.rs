@@ -1198,7 +1198,15 @@ fn remove_whole(folder: &Path) -> io::Result<()> {
     remove_leftovers(folder)?;
     match rename(folder, &with_suffix(folder, REMOVED_SUFFIX)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        renamed => renamed.and_then(|()| remove_leftovers(folder)),
+        renamed => {
+            renamed?;
+            if let Some(parent) = folder.parent() {
+                // Or a power cut brings the topic back.
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                rustix::fs::fsync(rustix::fs::open(parent, flags, Mode::empty())?)?;
+            }
+            remove_leftovers(folder)
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use protocol::name::{ChannelName, TopicName};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// A topic as it was found on disk.
 #[derive(Debug)]
@@ -36,6 +37,11 @@ pub(super) struct Restored {
     /// What was lost of its log.
     pub losses: Losses,
 }
+
+/// How often, and with which pauses, a topic is tried to be opened where no descriptor or no memory
+/// is left.
+const SHORTAGE_TRIES: u32 = 50;
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
 impl Shard {
     /// Takes in the topics that this core owns: those that `nsqd.dat` lists, and those that have a
@@ -104,7 +110,15 @@ impl Shard {
     ) -> Restored {
         let ids = self.state.borrow_mut().new_ids();
         let options = self.log_options();
-        let opened = TopicFolder::open(&self.config.data_path, name, ids, options).await;
+        let mut opened = TopicFolder::open(&self.config.data_path, name, ids, options).await;
+        for _ in 0..SHORTAGE_TRIES {
+            if !opened.as_ref().is_err_and(storage_ring::is_shortage) {
+                break;
+            }
+            // The other topics that are being opened give back what is lacking.
+            glommio::timer::sleep(SHORTAGE_PAUSE).await;
+            opened = TopicFolder::open(&self.config.data_path, name, ids, options).await;
+        }
         let Opened { folder, log, checkpoint, deferred, findings } = match opened {
             Ok(opened) => opened,
             Err(error) => {

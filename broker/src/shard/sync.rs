@@ -4,7 +4,10 @@
 //! next gathers. So one `fdatasync` of a topic answers all its publishers that came before it, and
 //! the topics of a round share the file system's commit (group commit).
 //!
-//! A topic is due at once when somebody waits, else after so many messages, or so long after the
+//! A topic is due when somebody waits: at once for few, else when half as many wait as rounds had of
+//! late, or a moment later if they do not come. Publishers that were answered together come again
+//! one after the other, and the first of them would have a round of its own while the others wait
+//! for it. With nobody waiting a topic is due after so many messages, or so long after the
 //! first one (`--sync-every`, `--sync-timeout`), with a pause between the rounds. With nothing
 //! written there is nothing due.
 //!
@@ -13,7 +16,7 @@
 use crate::clock::Tick;
 use crate::config::SyncPace;
 use crate::keys::TopicKey;
-use crate::limits::SYNC_PAUSE_MILLISECONDS;
+use crate::limits::{SYNC_GATHER_MILLISECONDS, SYNC_PAUSE_MILLISECONDS};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -49,6 +52,10 @@ pub struct Syncs<W> {
     /// Before this no topic is due; `None` when none will be.
     due_at: Option<Tick>,
     last_round: Option<Tick>,
+    /// How many wait for the next round.
+    waiting: usize,
+    /// How many waited for a round of late: never less than an eighth below the one before.
+    expected: usize,
     /// The broker is going down: nothing is put off any more.
     is_last: bool,
 }
@@ -70,6 +77,8 @@ impl<W> Syncs<W> {
             round: BTreeMap::new(),
             due_at: None,
             last_round: None,
+            waiting: 0,
+            expected: 0,
             is_last: false,
         }
     }
@@ -85,14 +94,19 @@ impl<W> Syncs<W> {
         let nothing = || Unsynced { messages: 0, since: now, waiters: Vec::new() };
         let unsynced = self.gathering.entry(topic).or_insert_with(nothing);
         unsynced.messages += messages;
+        let waiting_before = unsynced.waiters.len();
         unsynced.waiters.extend(waiters);
+        self.waiting += unsynced.waiters.len() - waiting_before;
         let due = self.due_time(&self.gathering[&topic]);
         self.due_at = Some(self.due_at.map_or(due, |at| at.min(due)));
     }
 
     fn due_time(&self, unsynced: &Unsynced<W>) -> Tick {
-        if self.is_last || !unsynced.waiters.is_empty() {
+        if self.is_last || (!unsynced.waiters.is_empty() && self.expected <= 2 * self.waiting) {
             return unsynced.since;
+        }
+        if !unsynced.waiters.is_empty() {
+            return unsynced.since.plus(Duration::from_millis(SYNC_GATHER_MILLISECONDS));
         }
         let due = if self.pace.messages <= unsynced.messages {
             unsynced.since
@@ -115,6 +129,12 @@ impl<W> Syncs<W> {
         let (due, others) =
             gathering.into_iter().partition(|(_, unsynced)| self.due_time(unsynced) <= now);
         (self.round, self.gathering) = (due, others);
+        let count = |topics: &BTreeMap<_, Unsynced<W>>| -> usize {
+            topics.values().map(|unsynced| unsynced.waiters.len()).sum()
+        };
+        let answered = count(&self.round);
+        self.expected = answered.max(self.expected - self.expected.div_ceil(8));
+        self.waiting = count(&self.gathering);
         self.last_round = Some(now);
         self.due_at = self.gathering.values().map(|unsynced| self.due_time(unsynced)).min();
         Some(self.round.keys().copied().collect()).filter(|topics: &Vec<_>| !topics.is_empty())
@@ -137,6 +157,7 @@ impl<W> Syncs<W> {
                 // What was written while the disk was failing went the same way: the kernel tells
                 // of an error once, and a later sync would report success for pages it dropped.
                 if let Some(meanwhile) = self.gathering.remove(&topic) {
+                    self.waiting -= meanwhile.waiters.len();
                     settled.messages += meanwhile.messages;
                     settled.waiters.extend(meanwhile.waiters);
                 }
@@ -147,7 +168,9 @@ impl<W> Syncs<W> {
 
     /// The topic is gone: who waited for it.
     pub fn forget(&mut self, topic: TopicKey) -> Vec<W> {
-        let parts = [self.round.remove(&topic), self.gathering.remove(&topic)];
+        let gathered = self.gathering.remove(&topic);
+        self.waiting -= gathered.as_ref().map_or(0, |unsynced| unsynced.waiters.len());
+        let parts = [self.round.remove(&topic), gathered];
         parts.into_iter().flatten().flat_map(|unsynced| unsynced.waiters).collect()
     }
 
@@ -177,6 +200,38 @@ impl<W> Syncs<W> {
 mod tests {
     use super::*;
     use slotmap::SlotMap;
+
+    #[test]
+    fn publishers_that_were_answered_together_are_waited_for() {
+        let [a, b] = topics();
+        let mut syncs = Syncs::new(PACE);
+        for _ in 0..16 {
+            syncs.written(a, 1, ["first"], at(0));
+        }
+        assert_eq!(syncs.start_round(at(0)), Some(vec![a]), "nobody is expected yet");
+        syncs.settle(a, Outcome::Synced, at(1));
+        for _ in 0..7 {
+            syncs.written(a, 1, ["second"], at(2));
+        }
+        assert_eq!((syncs.start_round(at(2)), syncs.wake_at()), (None, Some(at(3))));
+        syncs.written(b, 1, ["eighth"], at(2));
+        assert_eq!(syncs.start_round(at(2)), Some(vec![a, b]), "half of them are here");
+        syncs.settle(a, Outcome::Synced, at(3));
+        syncs.settle(b, Outcome::Synced, at(3));
+        // The others have gone: a lone one is kept waiting less and less, and then not at all.
+        let mut rounds = 0;
+        loop {
+            let now = at(10 + 10 * rounds);
+            syncs.written(a, 1, ["alone"], now);
+            if syncs.start_round(now).is_some() {
+                break;
+            }
+            assert!(syncs.start_round(now.plus(Duration::from_millis(1))).is_some());
+            syncs.settle(a, Outcome::Synced, now.plus(Duration::from_millis(2)));
+            rounds += 1;
+        }
+        assert!((5..=16).contains(&rounds), "{rounds} rounds");
+    }
 
     const MILLISECOND: u64 = 1_000_000;
     const PACE: SyncPace = SyncPace { messages: 2_500, after: Duration::from_secs(2) };
