@@ -6,37 +6,21 @@ use super::alarms::Alarm;
 use super::departure::FIRST;
 use super::state::Job;
 use super::troubles::Task;
-use crate::config::Acknowledge;
 use crate::connection::socket::Sent;
 use crate::keys::{ConnectionKey, TopicKey};
-use crate::limits::{READ_PAUSE_MILLISECONDS, READ_TRIES, TRY_AGAIN_MILLISECONDS};
-use crate::log::storage_ring::{self, Data, TopicFolder};
-use crate::log::{ReadPlan, SegmentName};
+use crate::limits::TRY_AGAIN_MILLISECONDS;
+use crate::log::storage_ring;
 use crate::routing::request::{Action, Answer, Question};
-use crate::shard::topics::{Folder, Tidying};
-use crate::topic::Topic;
+use crate::shard::topics::Folder;
 use crate::topic::catalogue::Change;
-use crate::topic::retention::Waste;
 use protocol::name::{ChannelName, TopicName};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-/// How often a task looks again at a folder that is being opened.
-const FOLDER_POLL: Duration = Duration::from_millis(1);
-/// How long a task waits that found no descriptor or no memory left.
-const SHORTAGE_PAUSE: Duration = Duration::from_secs(1);
-/// How often a core that is going down looks whether its logs are synced.
-const SYNC_POLL: Duration = Duration::from_millis(1);
-
-/// How long a topic's log is left alone after it was tidied up.
-const TIDY_PAUSE: Duration = Duration::from_secs(1);
-/// Looking at every outstanding message takes some ten nanoseconds each: a thousandth of this.
-const TIDY_PAUSE_PER_MESSAGE: Duration = Duration::from_micros(10);
-const TIDY_PAUSE_AFTER_ERROR: Duration = Duration::from_secs(30);
-/// After so many segments were written anew it is looked again which are worth it.
-const COMPACTIONS_PER_LOOK: usize = 8;
+/// How often a task looks again at a topic that is being deleted.
+const LEAVING_POLL: Duration = Duration::from_millis(1);
 
 impl Shard {
     /// Starts the tasks that the last turn left.
@@ -69,155 +53,6 @@ impl Shard {
                     spawn(async move { shard.remove_unused(topic, channel).await });
                 }
             }
-        }
-    }
-
-    // --- the log ---
-
-    /// Opens the folder of a new topic; when the disk refuses, tries again until it does not. What
-    /// is published meanwhile is refused.
-    async fn open_folder(self: Rc<Self>, key: TopicKey) {
-        loop {
-            let Some(name) = self.state.borrow().topics.get(key).map(|hosted| hosted.topic.name())
-            else {
-                return;
-            };
-            let folder = match TopicFolder::create(&self.config.data_path, name).await {
-                Ok(folder) => {
-                    let folder = Rc::new(folder);
-                    self.prepare_in(key, &folder).await;
-                    Folder::Open(folder)
-                }
-                Err(error) => Folder::Failed(format!("create: {error}")),
-            };
-            let is_open = {
-                let now = self.clock.now();
-                let mut state = self.state.borrow_mut();
-                let Some(hosted) = state.topics.get_mut(key) else { return };
-                if let Folder::Failed(reason) = &folder {
-                    hosted.troubles.failed(Task::Write, reason.clone());
-                    if hosted.troubles.may_say(now.tick) {
-                        tracing::error!("TOPIC({name}) failed to open its log - {reason}");
-                    }
-                } else if hosted.troubles.done(Task::Write) {
-                    tracing::info!("TOPIC({name}): its log is open");
-                }
-                let is_open = matches!(folder, Folder::Open(_));
-                hosted.folder = folder;
-                state.work.to_commit.push(key);
-                state.note_open_files(key, now);
-                is_open
-            };
-            self.turn.wake();
-            if is_open {
-                return;
-            }
-            glommio::timer::sleep(Duration::from_millis(TRY_AGAIN_MILLISECONDS)).await;
-            let mut state = self.state.borrow_mut();
-            let Some(hosted) = state.topics.get_mut(key) else { return };
-            if hosted.leaving {
-                // There is nothing to remove, and nothing to be made any more.
-                return;
-            }
-            hosted.folder = Folder::Opening;
-        }
-    }
-
-    async fn prepare_segment(self: Rc<Self>, key: TopicKey) {
-        let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
-        if let Some(Folder::Open(folder)) = folder {
-            self.prepare_in(key, &folder).await;
-        }
-        {
-            let mut state = self.state.borrow_mut();
-            if let Some(hosted) = state.topics.get_mut(key) {
-                hosted.preparing = false;
-            }
-            state.note_open_files(key, self.clock.now());
-        }
-        self.turn.wake();
-    }
-
-    /// Has a file ready for the next segment. When that fails, the append that needs it fails too
-    /// and says why.
-    async fn prepare_in(&self, key: TopicKey, folder: &TopicFolder) {
-        if let Err(error) = folder.prepare().await {
-            let mut state = self.state.borrow_mut();
-            if let Some(hosted) = state.topics.get_mut(key)
-                && hosted.troubles.may_say(self.clock.now().tick)
-            {
-                let name = hosted.topic.name();
-                tracing::error!("TOPIC({name}) failed to open a segment of its log - {error}");
-            }
-        }
-    }
-
-    async fn read_log(self: Rc<Self>, key: TopicKey, plan: ReadPlan) {
-        let Some((name, folder)) = ({
-            let state = self.state.borrow();
-            state.topics.get(key).map(|hosted| (hosted.topic.name(), hosted.folder.clone()))
-        }) else {
-            return;
-        };
-        let Folder::Open(folder) = folder else { return };
-        let read = read_patiently(name, &folder, &plan).await;
-        {
-            let mut state = self.state.borrow_mut();
-            state.note_open_files(key, self.clock.now());
-            let Some(hosted) = state.topics.get_mut(key) else { return };
-            hosted.reading.retain(|reading| *reading != plan);
-            let log = hosted.topic.log_mut();
-            let report = match &read {
-                Read::Whole(bytes) => log.loaded(&plan, bytes),
-                Read::Partly(bytes) => log.loaded(&plan, bytes),
-                Read::Nothing => log.unreadable(&plan),
-            };
-            hosted.note_damage(&report.damage);
-            state.memory_growth += plan.bytes;
-            state.queue_to_deliver(key);
-        }
-        self.turn.wake();
-    }
-
-    // --- syncing ---
-
-    /// Carries out a round of syncs. Where somebody waits all topics go at once, so that they share
-    /// the file system's commit; else one after another, since nothing is urgent.
-    async fn sync_logs(self: Rc<Self>, topics: Vec<TopicKey>) {
-        for key in topics {
-            if self.config.acknowledge == Acknowledge::Synced {
-                let shard = self.clone();
-                spawn(async move { shard.sync_log(key).await });
-            } else {
-                self.sync_log(key).await;
-            }
-        }
-    }
-
-    async fn sync_log(&self, key: TopicKey) {
-        let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
-        let result = match folder {
-            Some(Folder::Open(folder)) => folder.sync().await,
-            // It went meanwhile, and nobody waits for it any more.
-            _ => Ok(()),
-        };
-        self.state.borrow_mut().synced(key, result, self.clock.now());
-        self.turn.wake();
-    }
-
-    /// Has all that was written synced, and answers those who wait for it. For the end.
-    pub(super) async fn finish_syncs(self: &Rc<Self>) {
-        loop {
-            {
-                let mut state = self.state.borrow_mut();
-                state.syncs.finish();
-                state.end_turn(self.clock.now());
-                if state.syncs.is_idle() {
-                    return;
-                }
-            }
-            self.start_jobs();
-            glommio::timer::sleep(SYNC_POLL).await;
         }
     }
 
@@ -297,117 +132,6 @@ impl Shard {
         self.turn.wake();
     }
 
-    /// Deletes what nobody needs of a topic's log, and writes anew what is hardly needed.
-    async fn tidy(&self, key: TopicKey) {
-        let now = self.clock.now();
-        let (folder, Waste { delete, compact }) = {
-            let state = &mut *self.state.borrow_mut();
-            let Some(hosted) = state.topics.get(key) else { return };
-            let Folder::Open(folder) = hosted.folder.clone() else { return };
-            if hosted.topic.is_spent() && state.is_data_full() {
-                state.end_segment(key, now);
-            }
-            let hosted = &mut state.topics[key];
-            hosted.tidying.is_due = false;
-            if hosted.topic.log().segments().nth(1).is_none() {
-                return;
-            }
-            if hosted.tidying.is_running || now.tick < hosted.tidying.not_before {
-                hosted.tidying.is_due = true;
-                state.want_checkpoint(now);
-                self.turn.wake();
-                return;
-            }
-            hosted.tidying.is_running = true;
-            (folder, hosted.topic.find_waste())
-        };
-        delete_all(&folder, delete).await;
-        let mut pause = TIDY_PAUSE;
-        let mut is_due = COMPACTIONS_PER_LOOK < compact.len();
-        for segment in compact.into_iter().take(COMPACTIONS_PER_LOOK) {
-            if let Err(error) = self.compact(key, &folder, segment).await {
-                tracing::error!("failed to write a segment of the log anew - {error}");
-                pause = TIDY_PAUSE_AFTER_ERROR;
-                is_due = true;
-                break;
-            }
-        }
-        {
-            let mut state = self.state.borrow_mut();
-            let Some(hosted) = state.topics.get_mut(key) else { return };
-            let outstanding = u32::try_from(hosted.topic.outstanding()).unwrap_or(u32::MAX);
-            pause += TIDY_PAUSE_PER_MESSAGE * outstanding;
-            let is_due = is_due || hosted.tidying.is_due;
-            hosted.tidying =
-                Tidying { is_running: false, is_due, not_before: now.tick.plus(pause) };
-            if is_due {
-                state.want_checkpoint(now);
-            }
-            state.measure_usage();
-        }
-        self.turn.wake();
-    }
-
-    async fn compact(
-        &self,
-        key: TopicKey,
-        folder: &TopicFolder,
-        segment: SegmentName,
-    ) -> std::io::Result<()> {
-        let in_topic = |act: &mut dyn FnMut(&mut Topic)| {
-            if let Some(hosted) = self.state.borrow_mut().topics.get_mut(key) {
-                act(&mut hosted.topic);
-            }
-        };
-        let mut compaction = None;
-        in_topic(&mut |topic| compaction = topic.compaction(segment));
-        let Some(compaction) = compaction else { return Ok(()) };
-        let mut compacted = match folder.write_anew(compaction).await {
-            Ok(None) => return Ok(()),
-            Ok(compacted) => compacted,
-            Err(error) => {
-                let try_again = error.kind() != std::io::ErrorKind::InvalidData;
-                in_topic(&mut |topic| topic.not_compacted(segment, try_again));
-                return Err(error);
-            }
-        };
-        in_topic(&mut |topic| topic.log_mut().replacing(segment));
-        let replaced = folder.replace_segment(segment).await;
-        let mut is_wanted = true;
-        in_topic(&mut |topic| match (&replaced, compacted.take()) {
-            (Ok(()), Some(compacted)) => is_wanted = topic.log_mut().replaced(compacted),
-            _ => {
-                topic.log_mut().not_replaced(segment);
-                topic.not_compacted(segment, true);
-            }
-        });
-        if !is_wanted {
-            // The log gave it up meanwhile, and the old file went before the new one came.
-            delete_all(folder, vec![segment]).await;
-        }
-        replaced
-    }
-
-    /// Deletes segments that a topic's log gave up.
-    async fn delete_segments(self: Rc<Self>, key: TopicKey, segments: Vec<SegmentName>) {
-        let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
-        if let Some(Folder::Open(folder)) = folder {
-            delete_all(&folder, segments).await;
-        }
-    }
-
-    /// Waits until a topic's folder is open, or cannot be.
-    pub(super) async fn folder_of(&self, key: TopicKey) -> Option<Rc<TopicFolder>> {
-        loop {
-            let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
-            match folder {
-                Some(Folder::Opening) => glommio::timer::sleep(FOLDER_POLL).await,
-                Some(Folder::Open(folder)) => return Some(folder),
-                Some(Folder::None | Folder::Failed(_)) | None => return None,
-            }
-        }
-    }
-
     /// Waits until a topic that is being deleted is gone.
     async fn until_gone(&self, topic: TopicName) {
         let is_leaving = || {
@@ -415,7 +139,7 @@ impl Shard {
             state.topics.key_of(topic).is_some_and(|key| state.topics[key].leaving)
         };
         while is_leaving() {
-            glommio::timer::sleep(FOLDER_POLL).await;
+            glommio::timer::sleep(LEAVING_POLL).await;
         }
     }
 
@@ -610,58 +334,7 @@ impl Shard {
     }
 }
 
-/// What came of a read.
-enum Read {
-    /// All of it.
-    Whole(Data),
-    /// What the disk gave; zeros for the rest.
-    Partly(Vec<u8>),
-    /// Somebody took the file away.
-    Nothing,
-}
-
-/// Reads a part of a log; when the disk refuses a few times, what it gives of it.
-async fn read_patiently(topic: TopicName, folder: &TopicFolder, plan: &ReadPlan) -> Read {
-    let mut pause = Duration::from_millis(READ_PAUSE_MILLISECONDS);
-    let mut tries = 1;
-    loop {
-        let error = if tries < READ_TRIES {
-            match folder.read(plan).await {
-                Ok(bytes) => return Read::Whole(bytes),
-                Err(error) => error,
-            }
-        } else {
-            match folder.salvage(plan).await {
-                Ok(bytes) => return Read::Partly(bytes),
-                Err(error) => error,
-            }
-        };
-        if error.kind() == std::io::ErrorKind::NotFound {
-            // Waiting would not bring it back.
-            tracing::error!("TOPIC({topic}) failed to read its log - {error}");
-            return Read::Nothing;
-        }
-        tracing::error!("TOPIC({topic}) failed to read its log - {error}; trying again");
-        if storage_ring::is_shortage(&error) {
-            glommio::timer::sleep(SHORTAGE_PAUSE).await;
-        } else if tries < READ_TRIES {
-            glommio::timer::sleep(pause).await;
-            pause *= 3;
-            tries += 1;
-        } else {
-            return Read::Nothing;
-        }
-    }
-}
-
-async fn delete_all(folder: &TopicFolder, segments: Vec<SegmentName>) {
-    for segment in segments {
-        if let Err(error) = folder.delete(segment).await {
-            tracing::error!("failed to delete {segment} - {error}");
-        }
-    }
-}
-
-fn spawn(task: impl Future<Output = ()> + 'static) {
+/// Starts a task that nobody waits for.
+pub(super) fn spawn(task: impl Future<Output = ()> + 'static) {
     glommio::spawn_local(task).detach();
 }

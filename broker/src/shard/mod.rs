@@ -15,6 +15,7 @@ pub mod administration;
 pub mod alarms;
 pub mod departure;
 pub mod doors;
+mod files;
 mod import;
 mod jobs;
 pub mod open_folders;
@@ -26,6 +27,7 @@ pub mod state;
 pub mod sync;
 #[cfg(test)]
 mod tests;
+pub mod tidying;
 pub mod topics;
 pub mod troubles;
 mod turn;

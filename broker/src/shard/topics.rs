@@ -1,6 +1,6 @@
 //! The topics that one core owns, by key and by name.
 
-use crate::clock::{Now, Tick};
+use crate::clock::Now;
 use crate::config::Config;
 use crate::keys::TopicKey;
 use crate::log::losses::Losses;
@@ -10,6 +10,7 @@ use crate::message_id::IdSpace;
 use crate::rings::Rings;
 use crate::routing::placement::ShardId;
 use crate::routing::request::Waiter;
+use crate::shard::tidying::Tidying;
 use crate::shard::troubles::{Task, Troubles};
 use crate::topic::{Rules, Topic};
 use protocol::name::TopicName;
@@ -96,17 +97,6 @@ impl Hosted {
             self.losses.add(damage);
         }
     }
-}
-
-/// How it stands with deleting what nobody needs of a topic's log.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tidying {
-    /// A task is at it.
-    pub is_running: bool,
-    /// It was put off, and must be done even if nothing happens any more.
-    pub is_due: bool,
-    /// Not before this: looking costs time.
-    pub not_before: Tick,
 }
 
 /// Where the messages of a topic go.

@@ -1,0 +1,228 @@
+//! What a topic's files take time for: opening the folder and the next segment, reading, syncing.
+//!
+//! Does not know: what is in them, and when they may go.
+
+use super::Shard;
+use super::jobs::spawn;
+use super::troubles::Task;
+use crate::config::Acknowledge;
+use crate::keys::TopicKey;
+use crate::limits::{READ_PAUSE_MILLISECONDS, READ_TRIES, TRY_AGAIN_MILLISECONDS};
+use crate::log::ReadPlan;
+use crate::log::storage_ring::{self, Data, TopicFolder};
+use crate::shard::topics::Folder;
+use protocol::name::TopicName;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How often a task looks again at a folder that is being opened.
+const FOLDER_POLL: Duration = Duration::from_millis(1);
+/// How long a task waits that found no descriptor or no memory left.
+const SHORTAGE_PAUSE: Duration = Duration::from_secs(1);
+/// How often a core that is going down looks whether its logs are synced.
+const SYNC_POLL: Duration = Duration::from_millis(1);
+
+impl Shard {
+    /// Opens the folder of a new topic; when the disk refuses, tries again until it does not. What
+    /// is published meanwhile is refused.
+    pub(super) async fn open_folder(self: Rc<Self>, key: TopicKey) {
+        loop {
+            let Some(name) = self.state.borrow().topics.get(key).map(|hosted| hosted.topic.name())
+            else {
+                return;
+            };
+            let folder = match TopicFolder::create(&self.config.data_path, name).await {
+                Ok(folder) => {
+                    let folder = Rc::new(folder);
+                    self.prepare_in(key, &folder).await;
+                    Folder::Open(folder)
+                }
+                Err(error) => Folder::Failed(format!("create: {error}")),
+            };
+            let is_open = {
+                let now = self.clock.now();
+                let mut state = self.state.borrow_mut();
+                let Some(hosted) = state.topics.get_mut(key) else { return };
+                if let Folder::Failed(reason) = &folder {
+                    hosted.troubles.failed(Task::Write, reason.clone());
+                    if hosted.troubles.may_say(now.tick) {
+                        tracing::error!("TOPIC({name}) failed to open its log - {reason}");
+                    }
+                } else if hosted.troubles.done(Task::Write) {
+                    tracing::info!("TOPIC({name}): its log is open");
+                }
+                let is_open = matches!(folder, Folder::Open(_));
+                hosted.folder = folder;
+                state.work.to_commit.push(key);
+                state.note_open_files(key, now);
+                is_open
+            };
+            self.turn.wake();
+            if is_open {
+                return;
+            }
+            glommio::timer::sleep(Duration::from_millis(TRY_AGAIN_MILLISECONDS)).await;
+            let mut state = self.state.borrow_mut();
+            let Some(hosted) = state.topics.get_mut(key) else { return };
+            if hosted.leaving {
+                // There is nothing to remove, and nothing to be made any more.
+                return;
+            }
+            hosted.folder = Folder::Opening;
+        }
+    }
+
+    pub(super) async fn prepare_segment(self: Rc<Self>, key: TopicKey) {
+        let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
+        if let Some(Folder::Open(folder)) = folder {
+            self.prepare_in(key, &folder).await;
+        }
+        {
+            let mut state = self.state.borrow_mut();
+            if let Some(hosted) = state.topics.get_mut(key) {
+                hosted.preparing = false;
+            }
+            state.note_open_files(key, self.clock.now());
+        }
+        self.turn.wake();
+    }
+
+    /// Has a file ready for the next segment. When that fails, the append that needs it fails too
+    /// and says why.
+    async fn prepare_in(&self, key: TopicKey, folder: &TopicFolder) {
+        if let Err(error) = folder.prepare().await {
+            let mut state = self.state.borrow_mut();
+            if let Some(hosted) = state.topics.get_mut(key)
+                && hosted.troubles.may_say(self.clock.now().tick)
+            {
+                let name = hosted.topic.name();
+                tracing::error!("TOPIC({name}) failed to open a segment of its log - {error}");
+            }
+        }
+    }
+
+    pub(super) async fn read_log(self: Rc<Self>, key: TopicKey, plan: ReadPlan) {
+        let Some((name, folder)) = ({
+            let state = self.state.borrow();
+            state.topics.get(key).map(|hosted| (hosted.topic.name(), hosted.folder.clone()))
+        }) else {
+            return;
+        };
+        let Folder::Open(folder) = folder else { return };
+        let read = read_patiently(name, &folder, &plan).await;
+        {
+            let mut state = self.state.borrow_mut();
+            state.note_open_files(key, self.clock.now());
+            let Some(hosted) = state.topics.get_mut(key) else { return };
+            hosted.reading.retain(|reading| *reading != plan);
+            let log = hosted.topic.log_mut();
+            let report = match &read {
+                Read::Whole(bytes) => log.loaded(&plan, bytes),
+                Read::Partly(bytes) => log.loaded(&plan, bytes),
+                Read::Nothing => log.unreadable(&plan),
+            };
+            hosted.note_damage(&report.damage);
+            state.memory_growth += plan.bytes;
+            state.queue_to_deliver(key);
+        }
+        self.turn.wake();
+    }
+
+    // --- syncing ---
+
+    /// Carries out a round of syncs. Where somebody waits all topics go at once, so that they share
+    /// the file system's commit; else one after another, since nothing is urgent.
+    pub(super) async fn sync_logs(self: Rc<Self>, topics: Vec<TopicKey>) {
+        for key in topics {
+            if self.config.acknowledge == Acknowledge::Synced {
+                let shard = self.clone();
+                spawn(async move { shard.sync_log(key).await });
+            } else {
+                self.sync_log(key).await;
+            }
+        }
+    }
+
+    async fn sync_log(&self, key: TopicKey) {
+        let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
+        let result = match folder {
+            Some(Folder::Open(folder)) => folder.sync().await,
+            // It went meanwhile, and nobody waits for it any more.
+            _ => Ok(()),
+        };
+        self.state.borrow_mut().synced(key, result, self.clock.now());
+        self.turn.wake();
+    }
+
+    /// Has all that was written synced, and answers those who wait for it. For the end.
+    pub(super) async fn finish_syncs(self: &Rc<Self>) {
+        loop {
+            {
+                let mut state = self.state.borrow_mut();
+                state.syncs.finish();
+                state.end_turn(self.clock.now());
+                if state.syncs.is_idle() {
+                    return;
+                }
+            }
+            self.start_jobs();
+            glommio::timer::sleep(SYNC_POLL).await;
+        }
+    }
+
+    /// Waits until a topic's folder is open, or cannot be.
+    pub(super) async fn folder_of(&self, key: TopicKey) -> Option<Rc<TopicFolder>> {
+        loop {
+            let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
+            match folder {
+                Some(Folder::Opening) => glommio::timer::sleep(FOLDER_POLL).await,
+                Some(Folder::Open(folder)) => return Some(folder),
+                Some(Folder::None | Folder::Failed(_)) | None => return None,
+            }
+        }
+    }
+}
+
+/// What came of a read.
+enum Read {
+    /// All of it.
+    Whole(Data),
+    /// What the disk gave; zeros for the rest.
+    Partly(Vec<u8>),
+    /// Somebody took the file away.
+    Nothing,
+}
+
+/// Reads a part of a log; when the disk refuses a few times, what it gives of it.
+async fn read_patiently(topic: TopicName, folder: &TopicFolder, plan: &ReadPlan) -> Read {
+    let mut pause = Duration::from_millis(READ_PAUSE_MILLISECONDS);
+    let mut tries = 1;
+    loop {
+        let error = if tries < READ_TRIES {
+            match folder.read(plan).await {
+                Ok(bytes) => return Read::Whole(bytes),
+                Err(error) => error,
+            }
+        } else {
+            match folder.salvage(plan).await {
+                Ok(bytes) => return Read::Partly(bytes),
+                Err(error) => error,
+            }
+        };
+        if error.kind() == std::io::ErrorKind::NotFound {
+            // Waiting would not bring it back.
+            tracing::error!("TOPIC({topic}) failed to read its log - {error}");
+            return Read::Nothing;
+        }
+        tracing::error!("TOPIC({topic}) failed to read its log - {error}; trying again");
+        if storage_ring::is_shortage(&error) {
+            glommio::timer::sleep(SHORTAGE_PAUSE).await;
+        } else if tries < READ_TRIES {
+            glommio::timer::sleep(pause).await;
+            pause *= 3;
+            tries += 1;
+        } else {
+            return Read::Nothing;
+        }
+    }
+}
