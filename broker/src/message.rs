@@ -2,7 +2,7 @@
 //!
 //! Does not know: bodies, logs, channels.
 
-use std::ops::{Add, Sub};
+use std::ops::{Add, Range, Sub};
 
 /// A message's number in its topic: 0, 1, 2, ... in the order of publishing, without end.
 ///
@@ -32,6 +32,12 @@ impl Sub for Sequence {
     fn sub(self, earlier: Self) -> u64 {
         self.0 - earlier.0
     }
+}
+
+/// What two ranges of messages share, if anything.
+pub fn shared(a: &Range<Sequence>, b: &Range<Sequence>) -> Option<Range<Sequence>> {
+    let shared = a.start.max(b.start)..a.end.min(b.end);
+    (shared.start < shared.end).then_some(shared)
 }
 
 /// A moment on the wall clock, in nanoseconds since 1970.

@@ -33,7 +33,7 @@ use crate::keys::{ConnectionKey, SubscriberKey};
 use crate::log::block::Naming;
 use crate::log::checkpoint::{ChannelCheckpoint, ChannelRecord, Event, Outstanding};
 use crate::log::{Cursor, Found, Log, ReadPlan, Reading, RunLimit};
-use crate::message::{Sequence, Timestamp};
+use crate::message::{Sequence, Timestamp, shared};
 use crate::message_id::IdSpace;
 use aliases::Aliases;
 use bytes::Bytes;
@@ -331,34 +331,21 @@ impl Channel {
 
     /// Whether it still needs any message of `range`. Looks at every deferred and requeued one.
     pub fn needs_any(&self, range: &Range<Sequence>) -> bool {
-        let ahead = range.start.max(self.cursor.next())..range.end.min(self.end);
-        (ahead.start < ahead.end && !self.skips.covers(&ahead))
-            || self.in_flight.iter().any(|(sequence, _)| range.contains(&sequence))
-            || self.requeued.iter().any(|requeued| range.contains(&requeued.sequence))
-            || self.deferred.iter().any(|deferral| range.contains(&deferral.sequence))
+        self.needed().any(|part| shared(&part, range).is_some())
     }
 
-    /// Names the messages of `within` that it still needs, in no order, none twice. Looks at every
-    /// deferred and requeued one, and all in flight.
-    pub fn needed_within(&self, within: &Range<Sequence>, name: &mut impl FnMut(Range<Sequence>)) {
-        let mut name_part = |part: Range<Sequence>| {
-            let part = part.start.max(within.start)..part.end.min(within.end);
-            if part.start < part.end {
-                name(part);
-            }
-        };
-        let mut ahead = self.cursor.next();
-        for skip in self.skips.iter() {
-            name_part(ahead..skip.start);
-            ahead = skip.end;
-        }
-        name_part(ahead.max(self.cursor.next())..self.end);
+    /// The messages that it still needs, in no order, none twice; some of the ranges are empty.
+    pub fn needed(&self) -> impl Iterator<Item = Range<Sequence>> + '_ {
+        let cursor = self.cursor.next();
+        let starts = self.skips.iter().map(move |skip| skip.end.max(cursor));
+        let ends = self.skips.iter().map(|skip| skip.start);
+        let ahead = std::iter::once(cursor).chain(starts).zip(ends.chain([self.end]));
         let in_flight = self.in_flight.iter().map(|(sequence, _)| sequence);
         let requeued = self.requeued.iter().map(|requeued| requeued.sequence);
         let deferred = self.deferred.iter().map(|deferral| deferral.sequence);
-        for sequence in in_flight.chain(requeued).chain(deferred) {
-            name_part(sequence..sequence.next());
-        }
+        let others = in_flight.chain(requeued).chain(deferred);
+        let others = others.map(|sequence| sequence..sequence.next());
+        ahead.map(|(start, end)| start..end).chain(others)
     }
 
     // --- what its consumers do ---

@@ -73,8 +73,8 @@ impl Shard {
     }
 
     pub(super) async fn prepare_segment(self: Rc<Self>, key: TopicKey) {
-        let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
-        if let Some(Folder::Open(folder)) = folder {
+        let folder = self.state.borrow().topics.open_folder(key);
+        if let Some(folder) = folder {
             self.prepare_in(key, &folder).await;
         }
         {
@@ -144,11 +144,11 @@ impl Shard {
     }
 
     async fn sync_log(&self, key: TopicKey) {
-        let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
+        let folder = self.state.borrow().topics.open_folder(key);
         let result = match folder {
-            Some(Folder::Open(folder)) => folder.sync().await,
+            Some(folder) => folder.sync().await,
             // It went meanwhile, and nobody waits for it any more.
-            _ => Ok(()),
+            None => Ok(()),
         };
         self.state.borrow_mut().synced(key, result, self.clock.now());
         self.turn.wake();

@@ -101,12 +101,7 @@ impl Shard {
         folder.sync().await.map_err(|error| io::Error::other(error.to_string()))?;
         marker.end = Some(topic.log().end());
         self.write_marker(name, &marker).await?;
-        let record = |is_whole| {
-            if is_whole {
-                topic.record_all();
-            }
-            Some(topic.record(self.clock.now()))
-        };
+        let record = |is_whole| Some(topic.record(is_whole, self.clock.now()));
         folder.write_checkpoint(record).await?;
         self.sync_checkpoint(name).await?;
         // From here on the messages are the topic's: what is left is done at the next start.

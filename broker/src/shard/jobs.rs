@@ -11,7 +11,6 @@ use crate::keys::{ConnectionKey, TopicKey};
 use crate::limits::TRY_AGAIN_MILLISECONDS;
 use crate::log::storage_ring;
 use crate::routing::request::{Action, Answer, Question};
-use crate::shard::topics::Folder;
 use crate::topic::catalogue::Change;
 use protocol::name::{ChannelName, TopicName};
 use std::future::poll_fn;
@@ -94,15 +93,12 @@ impl Shard {
 
     /// Writes the checkpoint of one topic, as it is now. When that fails it is tried again later.
     pub(super) async fn write_checkpoint(&self, key: TopicKey) -> std::io::Result<()> {
-        let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
-        let Some(Folder::Open(folder)) = folder else { return Ok(()) };
+        let folder = self.state.borrow().topics.open_folder(key);
+        let Some(folder) = folder else { return Ok(()) };
         let record = |is_whole| {
             let mut state = self.state.borrow_mut();
             let topic = &mut state.topics.get_mut(key)?.topic;
-            if is_whole {
-                topic.record_all();
-            }
-            Some(topic.record(self.clock.now()))
+            Some(topic.record(is_whole, self.clock.now()))
         };
         let written = folder.write_checkpoint(record).await;
         self.note_checkpoint(key, &written);

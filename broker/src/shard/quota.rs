@@ -9,15 +9,13 @@
 //! written to goes as well when there is hardly room.
 
 use super::state::{Job, State};
-use crate::channel::messages_in;
 use crate::clock::Now;
 use crate::config::{OnFull, Quota};
 use crate::keys::TopicKey;
-use crate::log::{Log, SegmentName};
+use crate::log::Log;
 use crate::routing::placement::ShardId;
 use crate::routing::request::{PublishError, Request};
 use crate::shard::topics::Folder;
-use crate::topic::Topic;
 
 /// A core tells the others when it has so much more or less on disk than it told last.
 const TELL_BYTES: u64 = 1 << 20;
@@ -216,20 +214,6 @@ impl State {
         self.set_usage(own);
         self.queue_to_deliver(key);
         true
-    }
-}
-
-impl Topic {
-    /// Gives up the oldest segment, whoever needs it; which files go, and how many messages they
-    /// had that somebody may have needed. `None` when there is only the one that is written to.
-    ///
-    /// Messages of it that a client holds can still be finished; when they time out they are gone.
-    pub fn drop_oldest(&mut self) -> Option<(Vec<SegmentName>, u64)> {
-        let oldest = self.log().closed_segments().next()?;
-        let range = oldest.messages;
-        let messages = (range.end - range.start) - messages_in(&self.log().gaps_within(&range));
-        self.give_up_below(range.end);
-        Some((self.log_mut().release_below(range.end), messages))
     }
 }
 

@@ -8,7 +8,6 @@ use crate::clock::Tick;
 use crate::keys::TopicKey;
 use crate::log::SegmentName;
 use crate::log::storage_ring::TopicFolder;
-use crate::shard::topics::Folder;
 use crate::topic::Topic;
 use crate::topic::retention::Waste;
 use std::rc::Rc;
@@ -39,9 +38,8 @@ impl Shard {
         let now = self.clock.now();
         let (folder, Waste { delete, compact }) = {
             let state = &mut *self.state.borrow_mut();
-            let Some(hosted) = state.topics.get(key) else { return };
-            let Folder::Open(folder) = hosted.folder.clone() else { return };
-            if hosted.topic.is_spent() && state.is_data_full() {
+            let Some(folder) = state.topics.open_folder(key) else { return };
+            if state.topics[key].topic.is_spent() && state.is_data_full() {
                 state.end_segment(key, now);
             }
             let hosted = &mut state.topics[key];
@@ -127,8 +125,8 @@ impl Shard {
 
     /// Deletes segments that a topic's log gave up.
     pub(super) async fn delete_segments(self: Rc<Self>, key: TopicKey, segments: Vec<SegmentName>) {
-        let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
-        if let Some(Folder::Open(folder)) = folder {
+        let folder = self.state.borrow().topics.open_folder(key);
+        if let Some(folder) = folder {
             delete_all(&folder, segments).await;
         }
     }

@@ -181,6 +181,14 @@ impl Topics {
         self.by_key.get_mut(key)
     }
 
+    /// A topic's folder, if it is open.
+    pub fn open_folder(&self, key: TopicKey) -> Option<Rc<TopicFolder>> {
+        match &self.by_key.get(key)?.folder {
+            Folder::Open(folder) => Some(folder.clone()),
+            Folder::None | Folder::Opening | Folder::Failed(_) => None,
+        }
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (TopicKey, &Hosted)> {
         self.by_key.iter()

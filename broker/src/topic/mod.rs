@@ -332,7 +332,7 @@ impl Topic {
     }
 
     /// Gives up all messages below `start`, whoever needs them.
-    pub(crate) fn give_up_below(&mut self, start: Sequence) {
+    fn give_up_below(&mut self, start: Sequence) {
         self.released = self.released.max(start);
         self.deferred.retain(|&(sequence, _)| start <= sequence);
         self.changed = true;
@@ -421,9 +421,12 @@ impl Topic {
         }
     }
 
-    /// What must be kept to go on after a restart, as far as the last record did not say so.
-    /// Ephemeral channels are not kept.
-    pub fn record(&mut self, now: Now) -> Record {
+    /// What must be kept to go on after a restart, as far as the last record did not say so, or
+    /// everything. Ephemeral channels are not kept.
+    pub fn record(&mut self, is_whole: bool, now: Now) -> Record {
+        if is_whole {
+            self.record_all();
+        }
         self.changed = false;
         let is_whole = std::mem::take(&mut self.records_all);
         let end = self.log.end();

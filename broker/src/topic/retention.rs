@@ -10,7 +10,7 @@
 use super::Topic;
 use crate::channel::messages_in;
 use crate::log::{Closed, Compaction, SegmentName};
-use crate::message::Sequence;
+use crate::message::{Sequence, shared};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -79,19 +79,23 @@ impl Topic {
     /// Writes a segment anew, with what is needed of it now; `None` when it is gone.
     pub fn compaction(&mut self, segment: SegmentName) -> Option<Compaction> {
         let closed = self.log.closed_segments().find(|closed| closed.name == segment)?;
-        let mut needed = Vec::new();
-        let mut count = 0;
-        let mut add = |range: Range<Sequence>| {
-            count += range.end - range.start;
-            needed.push(range);
-        };
-        let waiting = overlap(&(self.released..self.log.end()), &closed.messages);
-        waiting.into_iter().for_each(&mut add);
-        for (_, channel) in &self.channels {
-            channel.needed_within(&closed.messages, &mut add);
-        }
-        self.kept.insert(segment, count);
+        let needed = std::iter::once(self.released..self.log.end())
+            .chain(self.channels.iter().flat_map(|(_, channel)| channel.needed()))
+            .filter_map(|range| shared(&range, &closed.messages))
+            .collect::<Vec<_>>();
+        self.kept.insert(segment, messages_in(&needed));
         self.log.compaction(segment, merged(needed))
+    }
+
+    /// Gives up the oldest segment, whoever needs it; which files go, and how many messages they
+    /// had that somebody may have needed. `None` when there is only the one that is written to.
+    ///
+    /// Messages of it that a client holds can still be finished; when they time out they are gone.
+    pub fn drop_oldest(&mut self) -> Option<(Vec<SegmentName>, u64)> {
+        let range = self.log.closed_segments().next()?.messages;
+        let messages = (range.end - range.start) - messages_in(&self.log.gaps_within(&range));
+        self.give_up_below(range.end);
+        Some((self.log.release_below(range.end), messages))
     }
 
     /// A segment that was to be written anew was not, and will not be before the next start unless
@@ -114,26 +118,25 @@ impl Topic {
         let segments = bounds.len().saturating_sub(1);
         let mut needed = vec![Needed::default(); segments];
         let mut counts = vec![0; segments];
-        add_to_counts(bounds, &mut counts, self.released..self.log.end());
+        add_to_counts(bounds, &mut counts, &(self.released..self.log.end()));
         take_counts(&mut counts, &mut needed);
         for (_, channel) in &self.channels {
-            let all = *bounds.first().unwrap_or(&self.released)..self.log.end();
-            channel.needed_within(&all, &mut |range| add_to_counts(bounds, &mut counts, range));
+            channel.needed().for_each(|range| add_to_counts(bounds, &mut counts, &range));
             take_counts(&mut counts, &mut needed);
         }
         needed
     }
 }
 
-fn add_to_counts(bounds: &[Sequence], counts: &mut [u64], range: Range<Sequence>) {
+/// Adds to each count what `range` shares with its part of `bounds`.
+fn add_to_counts(bounds: &[Sequence], counts: &mut [u64], range: &Range<Sequence>) {
     let mut at = bounds.partition_point(|&bound| bound <= range.start).saturating_sub(1);
     while let (Some(count), Some(&start), Some(&end)) =
         (counts.get_mut(at), bounds.get(at), bounds.get(at + 1))
         && start < range.end
     {
-        let (from, to) = (start.max(range.start), end.min(range.end));
-        if from < to {
-            *count += to - from;
+        if let Some(shared) = shared(&(start..end), range) {
+            *count += shared.end - shared.start;
         }
         at += 1;
     }
@@ -144,12 +147,6 @@ fn take_counts(counts: &mut [u64], needed: &mut [Needed]) {
         needed.most = needed.most.max(*count);
         needed.sum += std::mem::take(count);
     }
-}
-
-/// What two ranges share, if anything.
-pub(crate) fn overlap(a: &Range<Sequence>, b: &Range<Sequence>) -> Option<Range<Sequence>> {
-    let shared = a.start.max(b.start)..a.end.min(b.end);
-    (shared.start < shared.end).then_some(shared)
 }
 
 /// The same messages as ranges in order and apart.

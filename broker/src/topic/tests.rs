@@ -309,10 +309,8 @@ impl Dialogue {
     /// Adds a record to the checkpoint's file, or starts it anew, and says what it comes to.
     fn checkpoint(&mut self) -> TopicCheckpoint {
         self.records += 1;
-        if self.checkpoint_file.is_empty() || self.records.is_multiple_of(7) {
-            self.topic.record_all();
-        }
-        let record = self.topic.record(self.now);
+        let is_whole = self.checkpoint_file.is_empty() || self.records.is_multiple_of(7);
+        let record = self.topic.record(is_whole, self.now);
         if record.is_whole {
             self.checkpoint_file = record.start_file();
         } else {

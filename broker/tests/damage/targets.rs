@@ -252,7 +252,7 @@ fn topic_with(checkpoint: &TopicCheckpoint) -> (Topic, Disk) {
 /// A file of a whole record and three later ones.
 fn checkpoints() -> Vec<Vec<u8>> {
     let (mut topic, disk) = topic_with(&TopicCheckpoint::default());
-    let mut file = topic.record(now()).start_file();
+    let mut file = topic.record(true, now()).start_file();
     let mut files = vec![file.clone()];
     let key = topic.channel_key(ChannelName::parse(b"c").unwrap()).unwrap();
     let client = topic.channel_mut(key).subscribe(Terms {
@@ -267,7 +267,7 @@ fn checkpoints() -> Vec<Vec<u8>> {
         let delay = Duration::from_nanos(round * 100);
         channel.requeue(client, Sequence(round), delay, now()).ok();
         channel.finish(client, Sequence(round + 1)).ok();
-        file.extend_from_slice(&topic.record(now()).at(file.len() as u64));
+        file.extend_from_slice(&topic.record(false, now()).at(file.len() as u64));
         files.push(file.clone());
     }
     files
@@ -340,8 +340,7 @@ fn read_checkpoint(bytes: &[u8]) {
     deliver(&mut topic, &disk);
     tidy(&mut topic, &disk);
     deliver(&mut topic, &disk);
-    topic.record_all();
-    let kept = topic.record(now()).start_file();
+    let kept = topic.record(true, now()).start_file();
     assert!(TopicCheckpoint::decode(&kept).is_ok_and(|decoded| decoded.cut.is_none()));
 }
 

@@ -280,10 +280,7 @@ impl Shell {
         let wants_whole = self
             .checkpoint
             .is_none_or(|(bytes, whole_bytes)| 2 * whole_bytes + CHECKPOINT_SLACK_BYTES < bytes);
-        if wants_whole {
-            self.topic.record_all();
-        }
-        self.topic.record(now)
+        self.topic.record(wants_whole, now)
     }
 
     /// Adds a record to the checkpoint; a whole one replaces all before.
