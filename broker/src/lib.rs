@@ -20,7 +20,7 @@
 //! topic                     one topic; the list of all
 //! channel                   who gets what next, and who still owes an answer
 //! log                       messages on disk
-//! message, message_id, keys, clock, rings, limits, config, descriptor
+//! message, message_id, keys, clock, rings, limits, config, descriptor, disk
 //! ```
 //!
 //! A core shares nothing with another: they send each other [`routing::request::Request`]s.
@@ -32,6 +32,7 @@ pub mod command;
 pub mod config;
 pub mod connection;
 pub mod descriptor;
+pub mod disk;
 pub mod flags;
 pub mod http;
 pub mod import;

@@ -10,6 +10,7 @@ mod report;
 
 pub use report::{Finding, Metadata, TopicReport, Totals};
 
+use crate::disk::{head_of, read_up_to};
 use crate::import::queues;
 use crate::log::checkpoint::TopicCheckpoint;
 use crate::log::recovery::{Recovery, SegmentFile, SetAside};
@@ -24,8 +25,7 @@ use protocol::name::TopicName;
 use rustix::fs::{FlockOperation, flock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, ErrorKind, Read as _, Write};
-use std::os::unix::fs::FileExt as _;
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 /// Files of a running broker come and go: a topic is looked at so many times at most.
@@ -176,7 +176,8 @@ fn look_into(folder: &Path, report: &mut TopicReport) -> io::Result<()> {
             }));
             continue;
         }
-        let (bytes, head) = match look_at_head(&folder.join(name)) {
+        let seen = head_of(&folder.join(name), SEGMENT_HEADER_BYTES);
+        let (bytes, head) = match seen.and_then(|(bytes, head)| Ok((bytes, head?))) {
             Ok(seen) => seen,
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
             Err(error) => {
@@ -209,16 +210,6 @@ fn look_into(folder: &Path, report: &mut TopicReport) -> io::Result<()> {
     let end = read_all(files, &mut segments, report)?;
     report.compare_with(checkpoint.as_ref(), end);
     Ok(())
-}
-
-/// Its length, and as many of its first bytes as a segment's header has.
-#[expect(clippy::disallowed_methods, reason = "no core serves")]
-fn look_at_head(path: &Path) -> io::Result<(u64, Vec<u8>)> {
-    let file = File::open(path)?;
-    let bytes = file.metadata()?.len();
-    let mut head = Vec::with_capacity(SEGMENT_HEADER_BYTES);
-    (&file).take(SEGMENT_HEADER_BYTES as u64).read_to_end(&mut head)?;
-    Ok((bytes, head))
 }
 
 #[expect(clippy::disallowed_methods, reason = "no core serves")]
@@ -302,15 +293,6 @@ impl Segments<'_> {
             self.open = Some((name, File::open(path)?));
         }
         let (_, file) = self.open.as_ref().expect("it was opened just now");
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match file.read_at(&mut buffer[filled..], offset + filled as u64) {
-                Ok(0) => break,
-                Ok(bytes) => filled += bytes,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(filled)
+        read_up_to(file, offset, buffer)
     }
 }

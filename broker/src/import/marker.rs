@@ -18,6 +18,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "runs where a thread may wait for the disk")]
 
+use crate::disk::{first_free, names_in, sync, sync_parent, with_suffix};
+use crate::log::storage_ring::SET_ASIDE;
 use crate::message::Sequence;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -92,7 +94,7 @@ impl Marker {
         };
         let marker = Self::decode(&bytes);
         if marker.is_none() {
-            std::fs::rename(path, free_name(path, "set-aside"))?;
+            std::fs::rename(path, free_name(path, SET_ASIDE))?;
         }
         Ok(marker)
     }
@@ -154,15 +156,12 @@ pub fn remove(path: &Path) -> io::Result<()> {
 /// # Errors
 /// When the disk refuses.
 pub fn remove_files(folder: &Path, is_meant: impl Fn(&str) -> bool) -> io::Result<()> {
-    let entries = match std::fs::read_dir(folder) {
+    let names = match names_in(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
+        names => names?,
     };
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_name().to_str().is_some_and(&is_meant) {
-            std::fs::remove_file(entry.path())?;
-        }
+    for name in names.iter().filter(|name| is_meant(name)) {
+        std::fs::remove_file(folder.join(name))?;
     }
     sync(folder)
 }
@@ -174,28 +173,9 @@ fn set_aside(path: &Path) -> io::Result<()> {
 
 /// A name with this ending that nothing has.
 fn free_name(path: &Path, ending: &str) -> PathBuf {
-    let with = |suffix: String| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let first = std::iter::once(with(format!(".{ending}")));
-    first
-        .chain((1..).map(|number| with(format!(".{number}.{ending}"))))
-        .find(|name| !name.exists())
-        .expect("a folder cannot have so many files")
-}
-
-fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), sync)
-}
-
-/// Brings a file's content, or a folder's list of files, to the disk itself.
-///
-/// # Errors
-/// When the disk refuses.
-pub fn sync(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+    let plain = std::iter::once(format!(".{ending}"));
+    let numbered = (1..).map(|number| format!(".{number}.{ending}"));
+    first_free(plain.chain(numbered).map(|suffix| with_suffix(path, &suffix)))
 }
 
 #[cfg(test)]
@@ -208,11 +188,7 @@ mod tests {
     }
 
     fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> = folder
-            .read_dir()
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names = names_in(folder).unwrap();
         names.sort();
         names
     }

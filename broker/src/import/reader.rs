@@ -8,8 +8,9 @@
 
 use super::metadata::Metadata;
 use super::plan::{Oddity, Part, Plan};
-use super::queues::{self, QueueFiles};
+use super::queues::QueueFiles;
 use super::records::{Item, Records, Source};
+use crate::disk::read_up_to;
 use crate::limits::IMPORT_BATCH_BYTES;
 use crate::message::Timestamp;
 use protocol::message_id::MessageId;
@@ -17,21 +18,8 @@ use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
-
-/// Finds the queues in a folder.
-///
-/// # Errors
-/// When it cannot be listed.
-pub fn find_in(folder: &Path) -> io::Result<queues::Findings> {
-    let names = std::fs::read_dir(folder)?
-        // No name of a queue is other than text.
-        .filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose());
-    let names: Vec<_> = names.collect::<io::Result<_>>()?;
-    Ok(queues::find(names.into_iter()))
-}
 
 /// Bytes of a file that cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -250,20 +238,9 @@ impl WindowedFile {
         // A window that one large message made large must not stay so.
         self.bytes.shrink_to(wanted);
         self.bytes.resize(wanted, 0);
-        let mut read = 0;
-        while read < wanted {
-            match file.read_at(&mut self.bytes[read..], offset + read as u64) {
-                Ok(0) => break,
-                Ok(more) => read += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.bytes.clear();
-                    return Err(error);
-                }
-            }
-        }
-        self.bytes.truncate(read);
-        Ok(())
+        let read = read_up_to(file, offset, &mut self.bytes);
+        self.bytes.truncate(*read.as_ref().unwrap_or(&0));
+        read.map(drop)
     }
 }
 

@@ -29,6 +29,7 @@ use super::recovery::{Cut, Recovered, Recovery, SegmentFile, SetAside};
 use super::segment::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName};
 use super::{Compacted, Compaction, Log, LogOptions, Write};
 use crate::descriptor;
+use crate::disk::{blocking, first_free, head_of, names_in, sync_parent, with_suffix};
 use crate::message::{Sequence, Timestamp};
 use crate::message_id::IdSpace;
 use glommio::io::{BufferedFile, OpenOptions, ReadResult};
@@ -37,7 +38,6 @@ use protocol::name::TopicName;
 use rustix::fs::{Mode, OFlags};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -249,7 +249,7 @@ impl Deref for Data {
     }
 }
 
-/// The topics whose folders are in a data path, in no order.
+/// The topics that have a folder in a data path, in no order.
 #[derive(Debug, Default)]
 pub struct Folders {
     /// Those that are there.
@@ -258,23 +258,20 @@ pub struct Folders {
     pub removed: Vec<TopicName>,
 }
 
-/// What `data_path` has. Meant for the start.
-///
-/// # Errors
-/// When `data_path` cannot be listed.
-pub async fn folders_in(data_path: &Path) -> io::Result<Folders> {
-    let path = data_path.to_owned();
-    let names = blocking(move || list(&path)).await?;
-    let mut folders = Folders::default();
-    for name in names {
-        let there = name.strip_suffix(FOLDER_SUFFIX);
-        let removed = name.strip_suffix(REMOVED_SUFFIX);
-        let removed = removed.and_then(|name| name.strip_suffix(FOLDER_SUFFIX));
-        let topic = |name: &str| TopicName::parse(name.as_bytes()).ok();
-        folders.topics.extend(there.and_then(topic));
-        folders.removed.extend(removed.and_then(topic));
+impl Folders {
+    /// Those among the names in a data path.
+    pub fn among<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let mut folders = Self::default();
+        for name in names {
+            let there = name.strip_suffix(FOLDER_SUFFIX);
+            let removed = name.strip_suffix(REMOVED_SUFFIX);
+            let removed = removed.and_then(|name| name.strip_suffix(FOLDER_SUFFIX));
+            let topic = |name: &str| TopicName::parse(name.as_bytes()).ok();
+            folders.topics.extend(there.and_then(topic));
+            folders.removed.extend(removed.and_then(topic));
+        }
+        folders
     }
-    Ok(folders)
 }
 
 /// Ends the deletion of a topic's folder that a crash cut short.
@@ -1077,11 +1074,9 @@ async fn write_whole(file: &BufferedFile, bytes: Vec<u8>, offset: u64) -> io::Re
 async fn replace(path: &Path, bytes: Vec<u8>, durability: Durability) -> io::Result<()> {
     let new = with_suffix(path, NEW_SUFFIX);
     let file = BufferedFile::create(&new).await.map_err(plain)?;
-    let length = bytes.len();
-    let written = file.write_at(bytes, 0).await.map_err(plain)?;
-    if written < length {
+    if let Err(error) = write_whole(&file, bytes, 0).await {
         file.close().await?;
-        return Err(io::Error::new(io::ErrorKind::WriteZero, "the disk is full"));
+        return Err(error);
     }
     if durability == Durability::Synced {
         file.fdatasync().await.map_err(plain)?;
@@ -1122,20 +1117,6 @@ fn plain(error: glommio::GlommioError<()>) -> io::Error {
 
 // --- on the executor's blocking thread ---
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    glommio::executor().spawn_blocking(work).await
-}
-
-/// The names in a folder; those that are no text are left out, since none of ours is so.
-#[expect(clippy::disallowed_methods, reason = "runs on the executor's blocking thread")]
-fn list(path: &Path) -> io::Result<Vec<String>> {
-    let names = std::fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
-    let names: io::Result<Vec<Option<String>>> = names.collect();
-    Ok(names?.into_iter().flatten().collect())
-}
-
 /// What a topic's folder has.
 struct Contents {
     has_checkpoint: bool,
@@ -1156,7 +1137,7 @@ struct FileSeen {
 #[expect(clippy::disallowed_methods, reason = "runs on the executor's blocking thread")]
 fn look_into(folder: &Path) -> io::Result<Contents> {
     std::fs::create_dir_all(folder)?;
-    let names = list(folder)?;
+    let names = names_in(folder)?;
     let has_checkpoint = names.iter().any(|name| name == CHECKPOINT);
     let unfinished = format!("{CHECKPOINT}{NEW_SUFFIX}");
     if names.contains(&unfinished) {
@@ -1168,11 +1149,8 @@ fn look_into(folder: &Path) -> io::Result<Contents> {
         std::fs::remove_file(folder.join(name))?;
     }
     let segments = names.into_iter().filter(|name| name.ends_with(".log")).map(|name| {
-        let mut file = std::fs::File::open(folder.join(&name))?;
-        let bytes = file.metadata()?.len();
-        let mut head = Vec::with_capacity(SEGMENT_HEADER_BYTES);
-        let read = file.by_ref().take(SEGMENT_HEADER_BYTES as u64).read_to_end(&mut head);
-        Ok(FileSeen { name, bytes, head: read.map(|_| head) })
+        let (bytes, head) = head_of(&folder.join(&name), SEGMENT_HEADER_BYTES)?;
+        Ok(FileSeen { name, bytes, head })
     });
     Ok(Contents { has_checkpoint, segments: segments.collect::<io::Result<_>>()? })
 }
@@ -1200,11 +1178,8 @@ fn remove_whole(folder: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         renamed => {
             renamed?;
-            if let Some(parent) = folder.parent() {
-                // Or a power cut brings the topic back.
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                rustix::fs::fsync(rustix::fs::open(parent, flags, Mode::empty())?)?;
-            }
+            // Or a power cut brings the topic back.
+            sync_parent(folder)?;
             remove_leftovers(folder)
         }
     }
@@ -1220,16 +1195,7 @@ fn remove_leftovers(folder: &Path) -> io::Result<()> {
 
 /// A name that nothing has, for what is set aside.
 fn free_name(path: &Path) -> PathBuf {
-    (0..)
-        .map(|number| with_suffix(path, &format!(".{number}.{SET_ASIDE}")))
-        .find(|name| !name.exists())
-        .expect("a folder cannot have so many files")
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
+    first_free((0..).map(|number| with_suffix(path, &format!(".{number}.{SET_ASIDE}"))))
 }
 
 #[cfg(test)]
@@ -1289,13 +1255,12 @@ mod tests {
         }
     }
 
+    fn folders_in(data_path: &Path) -> Folders {
+        Folders::among(names_in(data_path).unwrap().iter().map(String::as_str))
+    }
+
     fn files_of(data_path: &Path) -> Vec<String> {
-        let mut names: Vec<_> = data_path
-            .join("orders.topic")
-            .read_dir()
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names = names_in(&data_path.join("orders.topic")).unwrap();
         names.sort();
         names
     }
@@ -1343,7 +1308,7 @@ mod tests {
             assert_eq!(log.end(), Sequence(4));
             append(&folder, &mut log, &["e"]);
             assert_eq!(read_all(&folder, &mut log).await[3..], ["d", "e"]);
-            assert_eq!(folders_in(&data_path).await.unwrap().topics, [topic()]);
+            assert_eq!(folders_in(&data_path).topics, [topic()]);
         });
     }
 
@@ -1389,7 +1354,7 @@ mod tests {
             let left = data_path.join("orders.topic.removed");
             std::fs::create_dir(&left).unwrap();
             std::fs::write(left.join("00000000000000000000.log"), b"any").unwrap();
-            let folders = folders_in(&data_path).await.unwrap();
+            let folders = folders_in(&data_path);
             assert_eq!((&folders.topics[..], &folders.removed[..]), (&[][..], &[topic()][..]));
             end_removal(&data_path, topic()).await.unwrap();
             assert!(!left.exists());

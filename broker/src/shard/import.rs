@@ -5,9 +5,10 @@
 
 use super::Shard;
 use super::recovery::Restored;
+use crate::disk::{blocking, names_in, sync};
 use crate::import::marker::{self, MARKER_SUFFIX, Marker};
-use crate::import::queues::{Found, QueueOwner, queue_name};
-use crate::import::reader::{self, Batch, QueueReader};
+use crate::import::queues::{self, Found, QueueOwner, queue_name};
+use crate::import::reader::{Batch, QueueReader};
 use crate::limits::BLOCK_BYTES_TARGET;
 use crate::log::storage_ring::{CHECKPOINT, FOLDER_SUFFIX, TopicFolder};
 use crate::log::{KeptMessage, SegmentName};
@@ -144,7 +145,8 @@ impl Shard {
         }
         self.set_aside(name, marker).await?;
         let data_path = self.config.data_path.clone();
-        let mut left = blocking(move || reader::find_in(&data_path)).await?;
+        let names = blocking(move || names_in(&data_path)).await?;
+        let mut left = queues::find(names.into_iter());
         Ok(left.topics.remove(&name).unwrap_or_default())
     }
 
@@ -243,8 +245,8 @@ impl Shard {
     async fn sync_checkpoint(&self, name: TopicName) -> io::Result<()> {
         let folder = self.folder_path(name);
         blocking(move || {
-            marker::sync(&folder.join(CHECKPOINT))?;
-            marker::sync(&folder)
+            sync(&folder.join(CHECKPOINT))?;
+            sync(&folder)
         })
         .await
     }
@@ -288,12 +290,6 @@ impl Import {
             marker::IMPORTED
         );
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    glommio::executor().spawn_blocking(work).await
 }
 
 #[cfg(test)]

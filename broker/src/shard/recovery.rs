@@ -9,7 +9,8 @@ use super::departure::FIRST;
 use super::state::Job;
 use crate::channel::messages_in;
 use crate::clock::Now;
-use crate::import::{queues, reader};
+use crate::disk::{blocking, names_in};
+use crate::import::queues;
 use crate::log::checkpoint::TopicCheckpoint;
 use crate::log::losses::Losses;
 use crate::log::storage_ring::{self, Folders, Opened, TopicFolder};
@@ -51,10 +52,12 @@ impl Shard {
     /// A sentence, when the data path cannot be listed.
     pub(super) async fn recover(self: &Rc<Self>, catalogue: Rc<Catalogue>) -> Result<(), String> {
         let data_path = &self.config.data_path;
-        let Folders { topics: on_disk, removed } = storage_ring::folders_in(data_path)
+        let path = data_path.clone();
+        let names = blocking(move || names_in(&path))
             .await
             .map_err(|error| format!("failed to list {} - {error}", data_path.display()))?;
-        let queues = self.find_queues().await?.topics;
+        let Folders { topics: on_disk, removed } = Folders::among(names.iter().map(String::as_str));
+        let queues = self.find_queues(names).topics;
         let listed = catalogue.topics.keys().copied();
         let placement = self.state.borrow().placement;
         let ours: BTreeSet<_> = listed
@@ -85,19 +88,15 @@ impl Shard {
         Ok(())
     }
 
-    /// The disk queues of NSQ's in the data path, whichever core owns their topics.
-    async fn find_queues(&self) -> Result<queues::Findings, String> {
-        let data_path = self.config.data_path.clone();
-        let found = glommio::executor().spawn_blocking(move || reader::find_in(&data_path)).await;
-        let findings = found.map_err(|error| {
-            format!("failed to list {} - {error}", self.config.data_path.display())
-        })?;
+    /// The disk queues of NSQ's among the names in the data path, whichever core owns their topics.
+    fn find_queues(&self, names: Vec<String>) -> queues::Findings {
+        let findings = queues::find(names.into_iter());
         if self.here == FIRST {
             for queue in &findings.foreign {
                 tracing::warn!("DISKQUEUE({queue}): stays as it is: nothing of that name is kept");
             }
         }
-        Ok(findings)
+        findings
     }
 
     /// Opens a topic and goes on where its checkpoint was. `channels` are to be there as well as
