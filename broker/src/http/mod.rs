@@ -18,10 +18,12 @@
 //! | `/ping`, `/info` | [`about`] |
 //! | one request while it is served, and its body | [`incoming`] |
 //! | bytes, and how long they may take | [`transport`] |
+//! | requests of our own | [`client`] |
 
 mod about;
 mod administration;
 mod channel;
+pub mod client;
 mod incoming;
 mod publish;
 mod routes;

@@ -36,9 +36,10 @@ pub use doors::Doors;
 pub use run::{Start, run};
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, NSQ_VERSION};
 use crate::connection::Life;
 use crate::connection::socket::Socket;
+use crate::http::client::Client;
 use crate::keys::ConnectionKey;
 use crate::limits::READ_BYTES_MAX;
 use crate::routing::placement::ShardId;
@@ -73,6 +74,8 @@ pub struct Shard {
     pub stopping: Signal,
     /// What all readers read into.
     pub read_buffer: RefCell<Box<[u8]>>,
+    /// Asks others over HTTP.
+    pub http_client: Client,
 }
 
 impl Shard {
@@ -86,6 +89,7 @@ impl Shard {
             alarms_changed: Signal::default(),
             stopping: Signal::default(),
             read_buffer: RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice()),
+            http_client: Client::new(format!("nsqd/{NSQ_VERSION}")),
         }
     }
 

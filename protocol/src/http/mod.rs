@@ -1,9 +1,9 @@
 //! HTTP/1.1 as NSQ's programs speak it: heads, bodies and answers, byte by byte.
 //!
 //! Knows: how a request is cut from bytes, how a query is read, which route a path names, and in
-//! which order an answer's headers stand. Does not know: sockets, clocks (the date is an
-//! argument), TLS, or what any route does. The broker and the discovery daemon serve through it on
-//! different runtimes and so answer alike.
+//! which order an answer's headers stand; and how a request of ours is written and its answer read.
+//! Does not know: sockets, clocks (the date is an argument), TLS, or what any route does. The broker
+//! and the discovery daemon serve through it on different runtimes and so answer alike.
 //!
 //! ```
 //! use protocol::http::body::BodyReader;
@@ -31,9 +31,11 @@
 //! ```
 
 pub mod body;
+pub mod client;
 pub mod date;
 mod percent;
 pub mod query;
 pub mod request;
 pub mod response;
 pub mod route;
+pub mod url;

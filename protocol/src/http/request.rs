@@ -303,14 +303,14 @@ fn read_headers(
 }
 
 /// Whether a comma-separated header value names `token`, in any case.
-fn has_token(value: &[u8], token: &str) -> bool {
+pub(super) fn has_token(value: &[u8], token: &str) -> bool {
     value
         .split(|&byte| byte == b',')
         .any(|piece| piece.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
 /// Digits only: a sign would be read differently by the next program in a chain.
-fn parse_length(value: &[u8]) -> Option<u64> {
+pub(super) fn parse_length(value: &[u8]) -> Option<u64> {
     let value = value.trim_ascii();
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
