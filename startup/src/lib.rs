@@ -10,11 +10,13 @@
 //! | `1h2m3s`, read and written | [`duration`] |
 //! | log lines and their level | [`log`] |
 //! | listening on an address, and why not | [`listen`] |
+//! | the pages below `/debug/pprof` | [`debug`] |
 //! | what `--version` prints | [`version`] |
 //! | the name of this machine | [`hostname`] |
 //! | the node id when none is given | [`node_id`] |
 
 pub mod config_file;
+pub mod debug;
 pub mod duration;
 pub mod flags;
 pub mod hostname;

@@ -112,9 +112,20 @@ pub struct Head {
     /// Whether the client waits for [`CONTINUE`](super::response::CONTINUE) before it sends the
     /// body. Answered without that, the connection must close: the client may or may not send it.
     pub expect_continue: bool,
+    /// The value of `If-None-Match`: tags of contents that the client has already.
+    pub if_none_match: Option<String>,
 }
 
 impl Head {
+    /// Whether the client has the content that `etag`, quotes included, stands for.
+    pub fn has_content(&self, etag: &str) -> bool {
+        let known = self.if_none_match.as_deref().unwrap_or_default();
+        known.split(',').any(|known| {
+            let known = known.trim();
+            known.strip_prefix("W/").unwrap_or(known) == etag
+        })
+    }
+
     /// The arguments.
     ///
     /// # Errors
@@ -221,6 +232,7 @@ pub fn parse_head(input: &[u8]) -> Result<Option<(Head, usize)>, BadRequest> {
         keep_alive: headers.keep_alive,
         expect_continue: headers.expect_continue && headers.body != BodyLength::None,
         body: headers.body,
+        if_none_match: headers.if_none_match,
     };
     Ok(Some((head, head_bytes)))
 }
@@ -247,6 +259,7 @@ struct HeaderFacts {
     keep_alive: bool,
     expect_continue: bool,
     body: BodyLength,
+    if_none_match: Option<String>,
 }
 
 fn read_headers(
@@ -257,6 +270,7 @@ fn read_headers(
     let (mut close, mut keep_alive, mut expect_continue) = (false, false, false);
     let mut content_length: Option<u64> = None;
     let mut chunked = false;
+    let mut if_none_match = None;
     for header in headers {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         if is("host") {
@@ -276,6 +290,8 @@ fn read_headers(
                 return Err(BadRequest::UnsupportedTransferEncoding);
             }
             chunked = true;
+        } else if is("if-none-match") {
+            if_none_match = Some(String::from_utf8_lossy(header.value).into_owned());
         } else if is("expect") {
             if has_token(header.value, "100-continue") {
                 expect_continue = version == Version::Http11;
@@ -299,7 +315,7 @@ fn read_headers(
         Version::Http10 => keep_alive && !close,
         Version::Http11 => !close,
     };
-    Ok(HeaderFacts { keep_alive, expect_continue, body })
+    Ok(HeaderFacts { keep_alive, expect_continue, body, if_none_match })
 }
 
 /// Whether a comma-separated header value names `token`, in any case.
@@ -353,6 +369,7 @@ mod tests {
                 body: BodyLength::Length(4),
                 keep_alive: true,
                 expect_continue: false,
+                if_none_match: None,
             }
         );
         assert_eq!(head.query().unwrap().get("topic"), Some("t#ephemeral"));
@@ -368,6 +385,20 @@ mod tests {
             b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
               Connection: close\r\n\r\n400 Bad Request"
         );
+    }
+
+    #[test]
+    fn a_client_may_name_the_contents_it_has() {
+        for (header, has_it) in [
+            ("A: b", false),
+            ("If-None-Match: \"a1\"", true),
+            ("if-none-match: \"b2\", W/\"a1\"", true),
+            ("If-None-Match: \"a12\"", false),
+            ("If-None-Match: a1", false),
+            ("If-None-Match: *", false),
+        ] {
+            assert_eq!(head(&with_header("1.1", header)).has_content("\"a1\""), has_it, "{header}");
+        }
     }
 
     #[test]

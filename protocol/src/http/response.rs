@@ -25,6 +25,8 @@ pub enum Status {
     Ok,
     /// 301
     MovedPermanently,
+    /// 304
+    NotModified,
     /// 307
     TemporaryRedirect,
     /// 400
@@ -39,6 +41,8 @@ pub enum Status {
     RequestEntityTooLarge,
     /// 500
     InternalServerError,
+    /// 501
+    NotImplemented,
     /// 502
     BadGateway,
     /// 503
@@ -55,6 +59,7 @@ impl Status {
         match self {
             Self::Ok => "200",
             Self::MovedPermanently => "301",
+            Self::NotModified => "304",
             Self::TemporaryRedirect => "307",
             Self::BadRequest => "400",
             Self::Forbidden => "403",
@@ -62,6 +67,7 @@ impl Status {
             Self::MethodNotAllowed => "405",
             Self::RequestEntityTooLarge => "413",
             Self::InternalServerError => "500",
+            Self::NotImplemented => "501",
             Self::BadGateway => "502",
             Self::ServiceUnavailable => "503",
         }
@@ -72,6 +78,7 @@ impl Status {
         match self {
             Self::Ok => "OK",
             Self::MovedPermanently => "Moved Permanently",
+            Self::NotModified => "Not Modified",
             Self::TemporaryRedirect => "Temporary Redirect",
             Self::BadRequest => "Bad Request",
             Self::Forbidden => "Forbidden",
@@ -79,6 +86,7 @@ impl Status {
             Self::MethodNotAllowed => "Method Not Allowed",
             Self::RequestEntityTooLarge => "Request Entity Too Large",
             Self::InternalServerError => "Internal Server Error",
+            Self::NotImplemented => "Not Implemented",
             Self::BadGateway => "Bad Gateway",
             Self::ServiceUnavailable => "Service Unavailable",
         }
@@ -115,7 +123,10 @@ pub struct Response {
     /// for one of the oldest servers, which wrapped their bodies.
     nsq: bool,
     allow: Option<String>,
+    etag: Option<String>,
     location: Option<String>,
+    /// Whether `X-Content-Type-Options: nosniff` is sent, as Go's debug pages do.
+    nosniff: bool,
     body: Cow<'static, [u8]>,
 }
 
@@ -177,6 +188,23 @@ impl Response {
         }
     }
 
+    /// A debug page, with the headers that Go gives its own: a text, or HTML.
+    pub fn debug_page(content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
+        Self { nosniff: true, ..Self::with_content_type(content_type, body) }
+    }
+
+    /// The same answer with a tag that stands for its content, quotes included. A client that sends
+    /// it back in `If-None-Match` says that it knows this content.
+    #[must_use]
+    pub fn with_etag(self, etag: String) -> Self {
+        Self { etag: Some(etag), ..self }
+    }
+
+    /// 304: the content is still the one this tag stands for. Without a body.
+    pub fn not_modified(etag: String) -> Self {
+        Self { nsq: true, ..Self::bare(Status::NotModified) }.with_etag(etag)
+    }
+
     /// The same answer with another status: `/ping` of an unhealthy broker, for instance.
     #[must_use]
     pub fn with_status(self, status: Status) -> Self {
@@ -217,7 +245,9 @@ impl Response {
             content_type: ContentType::Absent,
             nsq: false,
             allow: None,
+            etag: None,
             location: None,
+            nosniff: false,
             body: Cow::Borrowed(b""),
         }
     }
@@ -249,15 +279,24 @@ impl Response {
         if let ContentType::Set(content_type) = self.content_type {
             header("Content-Type", content_type);
         }
+        if let Some(etag) = &self.etag {
+            header("Etag", etag);
+        }
         if let Some(location) = &self.location {
             header("Location", location);
+        }
+        if self.nosniff {
+            header("X-Content-Type-Options", "nosniff");
         }
         if self.nsq {
             header("X-Nsq-Content-Type", "nsq; version=1.0");
         }
         // What the server adds.
         header("Date", date);
-        header("Content-Length", &self.body.len().to_string());
+        if self.status != Status::NotModified {
+            // The length of what was not sent is nobody's business.
+            header("Content-Length", &self.body.len().to_string());
+        }
         if let ContentType::Guessed(content_type) = self.content_type {
             header("Content-Type", content_type);
         }
@@ -302,6 +341,49 @@ mod tests {
         response.encode(&mut out, DATE, exchange);
         let wire = wire.join("\r\n").replace("DATE", DATE);
         assert_eq!(String::from_utf8(out).unwrap(), wire);
+    }
+
+    #[test]
+    fn tags_and_debug_pages_have_their_headers_among_the_others() {
+        check(
+            &Response::json("{}").with_etag("\"a1\"".to_owned()),
+            STAY,
+            &[
+                "HTTP/1.1 200 OK",
+                "Content-Type: application/json; charset=utf-8",
+                "Etag: \"a1\"",
+                "X-Nsq-Content-Type: nsq; version=1.0",
+                "Date: DATE",
+                "Content-Length: 2",
+                "",
+                "{}",
+            ],
+        );
+        check(
+            &Response::not_modified("\"a1\"".to_owned()),
+            STAY,
+            &[
+                "HTTP/1.1 304 Not Modified",
+                "Etag: \"a1\"",
+                "X-Nsq-Content-Type: nsq; version=1.0",
+                "Date: DATE",
+                "",
+                "",
+            ],
+        );
+        check(
+            &Response::debug_page("text/plain; charset=utf-8", "num_symbols: 1\n"),
+            STAY,
+            &[
+                "HTTP/1.1 200 OK",
+                "Content-Type: text/plain; charset=utf-8",
+                "X-Content-Type-Options: nosniff",
+                "Date: DATE",
+                "Content-Length: 15",
+                "",
+                "num_symbols: 1\n",
+            ],
+        );
     }
 
     #[test]
