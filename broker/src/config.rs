@@ -4,15 +4,19 @@
 
 use protocol::identify::Offer;
 use protocol::limits::Limits;
+use serde::Serialize;
+use startup::flags::{self, InvalidValue};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// The version of NSQ whose behaviour this broker has, as clients and tools compare it.
 pub const NSQ_VERSION: &str = startup::version::NSQ_VERSION;
 
 /// What must have happened before a publisher is told `OK`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Acknowledge {
     /// Its messages were taken in; they are written at the end of the turn.
     Buffered,
@@ -43,13 +47,89 @@ pub struct Quota {
 }
 
 /// What gives way when a quota is reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OnFull {
     /// Publishers: they are refused until there is room.
     #[default]
     Reject,
     /// The oldest messages, whoever still needs them.
     DropOldest,
+}
+
+/// Where clients must use TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsRequired {
+    /// Nowhere.
+    #[default]
+    No,
+    /// On the TCP port; plain HTTP stays open (`tcp-https`).
+    ExceptHttp,
+    /// Everywhere.
+    Everywhere,
+}
+
+impl TlsRequired {
+    /// NSQ's number for it, as `/config/tls_required` shows it.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::No => 0,
+            Self::ExceptHttp => 1,
+            Self::Everywhere => 2,
+        }
+    }
+}
+
+impl FromStr for TlsRequired {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let text = text.to_ascii_lowercase();
+        if text == "tcp-https" {
+            return Ok(Self::ExceptHttp);
+        }
+        Ok(if flags::boolean(&text)? { Self::Everywhere } else { Self::No })
+    }
+}
+
+/// The oldest version of TLS that clients may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsMinVersion {
+    /// TLS 1.0.
+    Tls10,
+    /// TLS 1.1.
+    Tls11,
+    /// TLS 1.2.
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
+impl TlsMinVersion {
+    /// The version's number in the TLS protocol, as `/config/tls_min_version` shows it.
+    pub fn number(self) -> u16 {
+        match self {
+            Self::Tls10 => 0x0301,
+            Self::Tls11 => 0x0302,
+            Self::Tls12 => 0x0303,
+            Self::Tls13 => 0x0304,
+        }
+    }
+}
+
+impl FromStr for TlsMinVersion {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        match text.to_ascii_lowercase().as_str() {
+            // No name means the default (NSQ behaviour).
+            "" | "tls1.0" => Ok(Self::Tls10),
+            "tls1.1" => Ok(Self::Tls11),
+            "tls1.2" => Ok(Self::Tls12),
+            "tls1.3" => Ok(Self::Tls13),
+            _ => Err(InvalidValue("not one of tls1.0, tls1.1, tls1.2, tls1.3")),
+        }
+    }
 }
 
 /// See the head of this file.

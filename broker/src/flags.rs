@@ -8,37 +8,44 @@
     reason = "a flag's documentation is its usage text, in NSQ's words"
 )]
 
-use crate::config::{Acknowledge, Config, OnFull, Quota, SyncPace};
+use crate::config::{Acknowledge, Config, OnFull, Quota, SyncPace, TlsMinVersion, TlsRequired};
 use clap::{ArgAction, Parser};
 use protocol::identify::Offer;
 use protocol::limits::Limits;
+use serde::{Serialize, Serializer};
 use startup::log::LogLevel;
 use startup::{duration, flags, hostname, node_id};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The command line.
-#[derive(Debug, Parser)]
+/// The command line. A field's name is its flag's key, in a file and in `/config`, where it is shown
+/// as it is serialized here.
+#[derive(Debug, Parser, Serialize)]
 #[command(name = "nsqd")]
 pub struct Flags {
     /// print version string
     #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
+    #[serde(skip)]
     pub version: bool,
     /// path to config file
     #[arg(long, default_value = "")]
+    #[serde(skip)]
     pub config: String,
     /// set log verbosity: debug, info, warn, error, or fatal
-    #[arg(long, default_value = "info")]
+    #[arg(long, default_value = "INFO")]
+    #[serde(serialize_with = "number_of_level")]
     pub log_level: LogLevel,
     /// log message prefix
     #[arg(long, default_value = "[nsqd] ")]
     pub log_prefix: String,
     /// [deprecated] has no effect, use --log-level
     #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
+    #[serde(skip)]
     pub verbose: bool,
     /// [deprecated] has no effect, use --node-id
     #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
+    #[serde(skip)]
     pub worker_id: bool,
 
     /// cores that serve, each with its own topics (default: one per core it may run on)
@@ -49,22 +56,33 @@ pub struct Flags {
     pub memory_bytes: i64,
     /// how long an idle shard looks for new work before it sleeps
     #[arg(long, value_parser = duration::parse, default_value = "0s")]
+    #[serde(serialize_with = "nanoseconds")]
     pub spin: Duration,
     /// say what the data path holds and what of it is damaged, change nothing, and exit with 0 (nothing), 1 (something) or 2 (it cannot be read)
     #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
+    #[serde(skip)]
     pub check_data: bool,
 
     /// unique part for message IDs, (int) in range [0,1024) (default is hash of hostname)
-    #[arg(long = "node-id", value_parser = flags::integer::<i64>)]
-    pub id: Option<i64>,
-    /// <addr>:<port> to listen on for TCP clients
+    #[arg(long = "node-id", value_parser = flags::integer::<i64>, default_value = own_node_id())]
+    pub id: i64,
+    /// <addr>:<port> or path of a unix socket to listen on for TCP clients
     #[arg(long, default_value = "0.0.0.0:4150")]
     pub tcp_address: String,
-    /// <addr>:<port> to listen on for HTTP clients
+    /// <addr>:<port> or path of a unix socket to listen on for HTTP clients; empty for none
     #[arg(long, default_value = "0.0.0.0:4151")]
     pub http_address: String,
+    /// <addr>:<port> to listen on for HTTPS clients, with --tls-cert and --tls-key; empty for none
+    #[arg(long, default_value = "0.0.0.0:4152")]
+    pub https_address: String,
+    /// <addr>:<port> or a full url of an auth server (may be given multiple times)
+    #[arg(long = "auth-http-address")]
+    pub auth_http_addresses: Vec<String>,
+    /// how auth servers are asked: get or post
+    #[arg(long, default_value = "get")]
+    pub auth_http_request_method: String,
     /// address that will be registered with lookupd (default to the OS hostname)
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = hostname::hostname())]
     pub broadcast_address: String,
     /// TCP port that will be registered with lookupd (defaults to the TCP port that this nsqd is listening on)
     #[arg(long, value_parser = flags::integer::<u16>, default_value = "0")]
@@ -75,6 +93,23 @@ pub struct Flags {
     /// lookupd TCP address (may be given multiple times)
     #[arg(long = "lookupd-tcp-address")]
     pub nsqlookupd_tcp_addresses: Vec<String>,
+    /// how long connecting to an auth server or to a lookupd's HTTP port may take
+    #[arg(long, value_parser = duration::parse, default_value = "2s")]
+    #[serde(serialize_with = "nanoseconds")]
+    pub http_client_connect_timeout: Duration,
+    /// how long a request to an auth server or to a lookupd's HTTP port may take
+    #[arg(long, value_parser = duration::parse, default_value = "5s")]
+    #[serde(serialize_with = "nanoseconds")]
+    pub http_client_request_timeout: Duration,
+    /// the region this nsqd is in: consumers of the same region are preferred
+    #[arg(long, default_value = "")]
+    pub topology_region: String,
+    /// the zone this nsqd is in: consumers of the same zone are preferred
+    #[arg(long, default_value = "")]
+    pub topology_zone: String,
+    /// switch an experiment on: topology-aware-consumption (may be given multiple times)
+    #[arg(long)]
+    pub enable_experiment: Vec<String>,
 
     /// path to store disk-backed messages
     #[arg(long, default_value = "")]
@@ -83,8 +118,15 @@ pub struct Flags {
     #[arg(long, value_parser = flags::integer::<i64>, default_value = "10000")]
     pub mem_queue_size: i64,
     /// number of bytes per log file before rolling
-    #[arg(long, value_parser = flags::integer::<i64>, default_value = "67108864")]
+    #[arg(long, value_parser = flags::integer::<i64>, default_value = "104857600")]
     pub max_bytes_per_file: i64,
+
+    /// has no effect here: timeouts are looked at when they are due
+    #[arg(long, value_parser = flags::integer::<i64>, default_value = "4")]
+    pub queue_scan_worker_pool_max: i64,
+    /// has no effect here: timeouts are looked at when they are due
+    #[arg(long, value_parser = flags::integer::<i64>, default_value = "20")]
+    pub queue_scan_selection_count: i64,
 
     /// bytes that the log of one topic may take (default: no bound)
     #[arg(long, value_parser = flags::integer::<i64>, default_value = "0")]
@@ -98,25 +140,31 @@ pub struct Flags {
 
     /// when a publish is answered: buffered (taken in), written (handed to the system) or synced (on the disk) (default written)
     #[arg(long, value_parser = acknowledge)]
+    #[serde(serialize_with = "acknowledge_or_default")]
     pub acknowledge: Option<Acknowledge>,
     /// messages of a topic after which its log is synced; 1 means --acknowledge=synced (default 2500)
     #[arg(long, value_parser = flags::integer::<i64>)]
+    #[serde(serialize_with = "sync_every_or_default")]
     pub sync_every: Option<i64>,
     /// time after which written messages are synced
     #[arg(long, value_parser = duration::parse, default_value = "2s")]
+    #[serde(serialize_with = "nanoseconds")]
     pub sync_timeout: Duration,
 
     /// default duration to wait before auto-requeing a message
     #[arg(long, value_parser = duration::parse, default_value = "1m0s")]
+    #[serde(serialize_with = "nanoseconds")]
     pub msg_timeout: Duration,
     /// maximum duration before a message will timeout
     #[arg(long, value_parser = duration::parse, default_value = "15m0s")]
+    #[serde(serialize_with = "nanoseconds")]
     pub max_msg_timeout: Duration,
     /// maximum size of a single message in bytes
     #[arg(long, value_parser = flags::integer::<i64>, default_value = "1048576")]
     pub max_msg_size: i64,
     /// maximum requeuing timeout for a message
     #[arg(long, value_parser = duration::parse, default_value = "1h0m0s")]
+    #[serde(serialize_with = "nanoseconds")]
     pub max_req_timeout: Duration,
     /// maximum size of a single command body
     #[arg(long, value_parser = flags::integer::<i64>, default_value = "5242880")]
@@ -124,6 +172,7 @@ pub struct Flags {
 
     /// maximum client configurable duration of time between client heartbeats
     #[arg(long, value_parser = duration::parse, default_value = "1m0s")]
+    #[serde(serialize_with = "nanoseconds")]
     pub max_heartbeat_interval: Duration,
     /// maximum RDY count for a client
     #[arg(long, value_parser = flags::integer::<i64>, default_value = "2500")]
@@ -133,25 +182,141 @@ pub struct Flags {
     pub max_output_buffer_size: i64,
     /// maximum client configurable duration of time between flushing to a client
     #[arg(long, value_parser = duration::parse, default_value = "30s")]
+    #[serde(serialize_with = "nanoseconds")]
     pub max_output_buffer_timeout: Duration,
     /// minimum client configurable duration of time between flushing to a client
     #[arg(long, value_parser = duration::parse, default_value = "25ms")]
+    #[serde(serialize_with = "nanoseconds")]
     pub min_output_buffer_timeout: Duration,
     /// default duration of time between flushing data to clients
     #[arg(long, value_parser = duration::parse, default_value = "250ms")]
+    #[serde(serialize_with = "nanoseconds")]
     pub output_buffer_timeout: Duration,
-    /// enable deflate feature negotiation (client compression); not offered yet
+    /// enable deflate feature negotiation (client compression)
     #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "true")]
     pub deflate: bool,
     /// max deflate compression level a client can negotiate (> values == > nsqd CPU usage)
     #[arg(long, value_parser = flags::integer::<i64>, default_value = "6")]
     pub max_deflate_level: i64,
-    /// enable snappy feature negotiation (client compression); not offered yet
+    /// enable snappy feature negotiation (client compression)
     #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "true")]
     pub snappy: bool,
     /// maximum channel consumer connection count per nsqd instance (default 0, i.e., unlimited)
     #[arg(long, value_parser = flags::integer::<i64>, default_value = "0")]
     pub max_channel_consumers: i64,
+
+    /// UDP <addr>:<port> of a statsd daemon to push statistics to
+    #[arg(long, default_value = "")]
+    pub statsd_address: String,
+    /// duration between two pushes to statsd
+    #[arg(long, value_parser = duration::parse, default_value = "1m0s")]
+    #[serde(serialize_with = "nanoseconds")]
+    pub statsd_interval: Duration,
+    /// whether memory statistics are pushed to statsd, too
+    #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "true")]
+    pub statsd_mem_stats: bool,
+    /// what every name pushed to statsd begins with (%s stands for this nsqd's address)
+    #[arg(long, default_value = "nsq.%s")]
+    pub statsd_prefix: String,
+    /// bytes of a datagram to statsd
+    #[arg(long, value_parser = flags::integer::<i64>, default_value = "508")]
+    pub statsd_udp_packet_size: i64,
+    /// push nothing about ephemeral topics and channels to statsd
+    #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
+    pub statsd_exclude_ephemeral: bool,
+
+    /// share of messages (0, 1.0] whose time from publish to FIN is shown (may be given multiple times or comma separated '1.0,0.99,0.95', default none)
+    #[arg(long = "e2e-processing-latency-percentile", value_delimiter = ',')]
+    #[serde(serialize_with = "numbers")]
+    pub e2e_processing_latency_percentiles: Vec<String>,
+    /// how far back that looks
+    #[arg(long, value_parser = duration::parse, default_value = "10m0s")]
+    #[serde(serialize_with = "nanoseconds")]
+    pub e2e_processing_latency_window_time: Duration,
+
+    /// path to certificate file
+    #[arg(long, default_value = "")]
+    pub tls_cert: String,
+    /// path to key file
+    #[arg(long, default_value = "")]
+    pub tls_key: String,
+    /// client certificate auth policy ('require' or 'require-verify')
+    #[arg(long, default_value = "")]
+    pub tls_client_auth_policy: String,
+    /// path to certificate authority file
+    #[arg(long, default_value = "")]
+    pub tls_root_ca_file: String,
+    /// require TLS for client connections (true, false, tcp-https)
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", default_value = "false")]
+    #[serde(serialize_with = "number_of_requirement")]
+    pub tls_required: TlsRequired,
+    /// minimum TLS version acceptable ('tls1.0', 'tls1.1', 'tls1.2' or 'tls1.3')
+    #[arg(long, default_value = "tls1.0")]
+    #[serde(serialize_with = "number_of_version")]
+    pub tls_min_version: TlsMinVersion,
+}
+
+/// Flags of nsqd's that change nothing here, and why. Each is said once at the start, if it is set.
+pub const WITHOUT_EFFECT: [(&str, &str); 2] = [
+    ("queue-scan-worker-pool-max", "timeouts are looked at when they are due, by every shard"),
+    ("queue-scan-selection-count", "timeouts are looked at when they are due, by every shard"),
+];
+
+/// Flags of nsqd's whose feature is not there.
+pub const NOT_YET: [&str; 14] = [
+    "snappy",
+    "deflate",
+    "https-address",
+    "auth-http-address",
+    "auth-http-request-method",
+    "topology-region",
+    "topology-zone",
+    "enable-experiment",
+    "tls-cert",
+    "tls-key",
+    "tls-client-auth-policy",
+    "tls-root-ca-file",
+    "tls-required",
+    "tls-min-version",
+];
+
+/// The node id that this machine has when none is given, as a flag's text.
+fn own_node_id() -> String {
+    node_id::default_node_id(&hostname::hostname()).to_string()
+}
+
+// --- how `/config` shows what is neither text nor number (NSQ behaviour) ---
+
+fn nanoseconds<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u64(crate::clock::nanoseconds(*duration))
+}
+
+fn number_of_level<S: Serializer>(level: &LogLevel, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u8(level.number())
+}
+
+fn number_of_requirement<S: Serializer>(tls: &TlsRequired, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u8(tls.number())
+}
+
+fn number_of_version<S: Serializer>(version: &TlsMinVersion, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u16(version.number())
+}
+
+fn numbers<S: Serializer>(texts: &[String], to: S) -> Result<S::Ok, S::Error> {
+    // What is no number ends the start.
+    to.collect_seq(texts.iter().filter_map(|text| text.parse::<f64>().ok()))
+}
+
+fn sync_every_or_default<S: Serializer>(every: &Option<i64>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_i64(every.unwrap_or(SYNC_EVERY))
+}
+
+fn acknowledge_or_default<S: Serializer>(
+    acknowledge: &Option<Acknowledge>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    acknowledge.unwrap_or(Acknowledge::Written).serialize(to)
 }
 
 impl Flags {
@@ -170,13 +335,10 @@ impl Flags {
             0 => u16::try_from(processors.max(1)).unwrap_or(u16::MAX),
             shards => shards,
         };
-        let node_id = match self.id {
-            None => node_id::default_node_id(&hostname),
-            Some(id) => u16::try_from(id)
-                .ok()
-                .filter(|&id| id < node_id::NODE_ID_LIMIT)
-                .ok_or("--node-id must be [0,1024)")?,
-        };
+        let node_id = u16::try_from(self.id)
+            .ok()
+            .filter(|&id| id < node_id::NODE_ID_LIMIT)
+            .ok_or("--node-id must be [0,1024)")?;
         let max_deflate_level = u32::try_from(self.max_deflate_level)
             .ok()
             .filter(|level| (1..=9).contains(level))

@@ -80,11 +80,11 @@ pub const PAGE_BYTES_MAX: usize = 256 << 10;
 pub const READ_BYTES: usize = 256 << 10;
 
 /// The distance of the places in a segment that are remembered. A read starts at most this much
-/// (and a block) too early, and a full segment costs about a thousand entries of memory.
+/// (and a block) too early, and a full segment costs 1,600 entries of memory.
 pub const INDEX_SPACING_BYTES: u64 = 64 << 10;
 
-/// A segment larger than this is followed by a new one.
-pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+/// A segment larger than this is followed by a new one (`--max-bytes-per-file` as NSQ has it).
+pub const SEGMENT_BYTES_MAX: u64 = 100 << 20;
 
 /// Every so many messages of a block their place is remembered, so that one message in a large
 /// block is found in so many steps at most, for an eighth of a byte each.

@@ -1,11 +1,12 @@
 //! Starts the broker: flags, checks that can fail with a sentence, then the cores.
 
 use broker::clock::Clock;
-use broker::flags::Flags;
+use broker::flags::{self, Flags};
 use broker::shard::{Doors, Start};
 use broker::topic::catalogue::Catalogue;
 use broker::{preflight, shard};
 use glommio::CpuSet;
+use startup::flags::Given;
 use std::io::{BufWriter, Write as _};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
@@ -13,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 fn main() {
-    let (mut flags, given) = startup::flags::parse::<Flags>();
+    let (mut flags, mut given) = startup::flags::parse::<Flags>();
     if flags.version {
         #[expect(clippy::print_stdout, reason = "this is what was asked for")]
         {
@@ -22,7 +23,7 @@ fn main() {
         return;
     }
     if !flags.config.is_empty() {
-        flags = load_settings(&flags.config, &given).unwrap_or_else(|reason| {
+        (flags, given) = load_settings(&flags.config, &given).unwrap_or_else(|reason| {
             let reason = format!("failed to load config file {} - {reason}", flags.config);
             startup::log::fatal(&flags.log_prefix, &reason)
         });
@@ -33,9 +34,7 @@ fn main() {
     end_with_any_panic();
     let prefix = flags.log_prefix.clone();
     startup::log::start(&prefix, flags.log_level);
-    // On by default, so only those who asked need to know.
-    let asked_in_vain = ["snappy", "deflate"].into_iter().filter(|flag| given.contains(flag));
-    if let Err(reason) = start(flags, asked_in_vain) {
+    if let Err(reason) = start(flags, &given) {
         startup::log::fatal(&prefix, &reason);
     }
     tracing::info!("NSQ: bye");
@@ -71,14 +70,14 @@ fn end_with_any_panic() {
 
 /// The flags once more, with the file behind the command line.
 #[expect(clippy::disallowed_methods, reason = "before any core serves")]
-fn load_settings(path: &str, given: &startup::flags::Given) -> Result<Flags, String> {
+fn load_settings(path: &str, given: &Given) -> Result<(Flags, Given), String> {
     let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_string())?;
     startup::config_file::parse(&text, std::env::args_os().skip(1), given)
         .map_err(|error| error.to_string())
 }
 
-fn start(flags: Flags, asked_in_vain: impl Iterator<Item = &'static str>) -> Result<(), String> {
+fn start(flags: Flags, given: &Given) -> Result<(), String> {
     let clock = Clock::start();
     let started_at = clock.now().wall.0 / 1_000_000_000;
     let processors = processors()?;
@@ -90,8 +89,13 @@ fn start(flags: Flags, asked_in_vain: impl Iterator<Item = &'static str>) -> Res
     let stop = stop_signals().map_err(|error| format!("failed to listen for signals - {error}"))?;
     tracing::info!("{}", startup::version::line("nsqd"));
     tracing::info!("ID: {}", config.node_id);
-    for flag in asked_in_vain {
+    // Some are on by default: only those who asked need to know.
+    for flag in flags::NOT_YET.into_iter().filter(|flag| given.contains(flag)) {
         tracing::warn!("--{flag} has no effect: it is not offered to clients yet");
+    }
+    for (flag, reason) in flags::WITHOUT_EFFECT.into_iter().filter(|(flag, _)| given.contains(flag))
+    {
+        tracing::info!("--{flag} has no effect: {reason}");
     }
     let lock = preflight::lock_data_path(&config.data_path).map_err(instantiate)?;
     // Folders opened relative to another are not found by the ring.

@@ -63,7 +63,7 @@ fn main() {
 fn load(file: &str, given: &Given) -> Result<Flags, Box<dyn Error>> {
     #[expect(clippy::disallowed_methods, reason = "nothing runs yet that this could stop")]
     let text = std::fs::read(file).map(String::from_utf8)??;
-    Ok(config_file::parse(&text, std::env::args_os().skip(1), given)?)
+    Ok(config_file::parse(&text, std::env::args_os().skip(1), given)?.0)
 }
 
 /// Serves until a signal asks to stop.

@@ -35,7 +35,8 @@ impl fmt::Display for FileError {
 
 impl Error for FileError {}
 
-/// The flags once more, with a file's text behind the command line.
+/// The flags once more, with a file's text behind the command line, and which of them were given in
+/// either place.
 ///
 /// `arguments` and `given` are what [`flags::try_parse`] took and returned.
 ///
@@ -45,17 +46,16 @@ pub fn parse<Flags: Parser>(
     text: &str,
     arguments: impl IntoIterator<Item = OsString>,
     given: &Given,
-) -> Result<Flags, FileError> {
+) -> Result<(Flags, Given), FileError> {
     let table: toml::Table = text.parse().map_err(|error| describe(&error))?;
     let mut command = Flags::command();
     command.build();
     let mut all = from_table(&table, &command, given)?;
     all.extend(arguments);
-    let (flags, _) = flags::try_parse(all).map_err(|stop| {
+    flags::try_parse(all).map_err(|stop| {
         // The command line alone was fine, so the first line names a value of the file.
         FileError(stop.text.lines().next().unwrap_or_default().to_owned())
-    })?;
-    Ok(flags)
+    })
 }
 
 /// Where the text is no TOML, and why, on one line.
@@ -148,7 +148,7 @@ mod tests {
     fn load(text: &str, arguments: &[&str]) -> Result<Flags, FileError> {
         let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
         let (_, given) = flags::try_parse::<Flags>(arguments.clone()).unwrap();
-        parse(text, arguments, &given)
+        parse(text, arguments, &given).map(|(flags, _)| flags)
     }
 
     const FILE: &str = r#"
@@ -184,6 +184,15 @@ mod tests {
         assert_eq!((flags.id, flags.snappy), (4, true));
         assert_eq!(flags.nsqlookupd_tcp_addresses, ["d:1"]);
         assert_eq!(flags.tcp_address, "a:1");
+    }
+
+    #[test]
+    fn what_the_file_sets_counts_as_given() {
+        let arguments = [OsString::from("--snappy=false")];
+        let (_, given) = flags::try_parse::<Flags>(arguments.clone()).unwrap();
+        let (_, given) = parse::<Flags>("id = 3\nmsg_timeout = \"\"", arguments, &given).unwrap();
+        let named = ["snappy", "node-id", "msg-timeout", "tcp-address"];
+        assert_eq!(named.map(|name| given.contains(name)), [true, true, false, false]);
     }
 
     #[test]
