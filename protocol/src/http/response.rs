@@ -122,9 +122,7 @@ pub struct Response {
     /// Whether `X-Nsq-Content-Type: nsq; version=1.0` is sent: clients take an answer without it
     /// for one of the oldest servers, which wrapped their bodies.
     nsq: bool,
-    allow: Option<String>,
-    etag: Option<String>,
-    location: Option<String>,
+    special: Special,
     /// Whether `X-Content-Type-Options: nosniff` is sent, as Go's debug pages do.
     nosniff: bool,
     body: Cow<'static, [u8]>,
@@ -138,6 +136,15 @@ enum ContentType {
     /// Guessed from the body: behind the length.
     Guessed(&'static str),
     Absent,
+}
+
+/// A header that few answers have; none has two of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Special {
+    None,
+    Allow(String),
+    Etag(String),
+    Location(String),
 }
 
 impl Response {
@@ -197,7 +204,7 @@ impl Response {
     /// it back in `If-None-Match` says that it knows this content.
     #[must_use]
     pub fn with_etag(self, etag: String) -> Self {
-        Self { etag: Some(etag), ..self }
+        Self { special: Special::Etag(etag), ..self }
     }
 
     /// 304: the content is still the one this tag stands for. Without a body.
@@ -214,12 +221,12 @@ impl Response {
     /// 405: the path is known, the method is not. `allow` is the header's value, sorted.
     pub fn method_not_allowed(allow: String) -> Self {
         let error = Self::error(Status::MethodNotAllowed, "METHOD_NOT_ALLOWED");
-        Self { allow: Some(allow), ..error }
+        Self { special: Special::Allow(allow), ..error }
     }
 
     /// The answer to `OPTIONS` on a known path: nothing but what is allowed there.
     pub fn options(allow: String) -> Self {
-        Self { allow: Some(allow), ..Self::bare(Status::Ok) }
+        Self { special: Special::Allow(allow), ..Self::bare(Status::Ok) }
     }
 
     /// 301 with a page that links to `location`, for `GET`.
@@ -228,7 +235,7 @@ impl Response {
         let page = format!("<a href=\"{}\">{}</a>.\n\n", escape_html(&location), status.reason());
         Self {
             content_type: ContentType::Set(HTML),
-            location: Some(location),
+            special: Special::Location(location),
             body: Cow::Owned(page.into_bytes()),
             ..Self::bare(status)
         }
@@ -236,7 +243,7 @@ impl Response {
 
     /// 307 without a page, for every other method: the client repeats it with its body.
     pub fn temporary_redirect(location: String) -> Self {
-        Self { location: Some(location), ..Self::bare(Status::TemporaryRedirect) }
+        Self { special: Special::Location(location), ..Self::bare(Status::TemporaryRedirect) }
     }
 
     fn bare(status: Status) -> Self {
@@ -244,9 +251,7 @@ impl Response {
             status,
             content_type: ContentType::Absent,
             nsq: false,
-            allow: None,
-            etag: None,
-            location: None,
+            special: Special::None,
             nosniff: false,
             body: Cow::Borrowed(b""),
         }
@@ -273,17 +278,16 @@ impl Response {
             }
         };
         // What the route set, in the order of the alphabet.
-        if let Some(allow) = &self.allow {
+        if let Special::Allow(allow) = &self.special {
             header("Allow", allow);
         }
         if let ContentType::Set(content_type) = self.content_type {
             header("Content-Type", content_type);
         }
-        if let Some(etag) = &self.etag {
-            header("Etag", etag);
-        }
-        if let Some(location) = &self.location {
-            header("Location", location);
+        match &self.special {
+            Special::Etag(etag) => header("Etag", etag),
+            Special::Location(location) => header("Location", location),
+            Special::None | Special::Allow(_) => {}
         }
         if self.nosniff {
             header("X-Content-Type-Options", "nosniff");
