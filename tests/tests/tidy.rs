@@ -103,7 +103,7 @@ fn the_runtime_is_named_in_few_places() {
         "broker/src/descriptor.rs",
         "broker/src/disk.rs",
         "broker/src/http/",
-        "broker/src/log/storage_ring.rs",
+        "broker/src/log/storage_ring/",
         "broker/src/lookup/",
         "broker/src/main.rs",
         "broker/src/preflight.rs",
