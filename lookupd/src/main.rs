@@ -7,15 +7,18 @@ mod clock;
 mod config;
 mod http;
 mod listen;
+mod metrics;
 mod registry;
 mod server;
 mod tcp;
+mod waiting;
 
 use std::error::Error;
 use std::io::{self, Write};
 use std::rc::Rc;
 
 use protocol::discovery::LookupdIdentity;
+use startup::debug::Page;
 use startup::flags::Given;
 use startup::{config_file, flags, hostname, log, version};
 use tokio::net::TcpListener;
@@ -106,7 +109,9 @@ async fn run(flags: Flags) -> io::Result<()> {
         }),
     ));
 
-    stop.received().await;
+    if stop.received().await == Stop::AtOnce {
+        give_up();
+    }
     info!("TCP: closing {tcp_address}");
     info!("HTTP: closing {http_address}");
     Ok(())
@@ -122,10 +127,26 @@ async fn listen(address: &str) -> io::Result<TcpListener> {
     })
 }
 
+/// What SIGQUIT does to a program of NSQ's: it says what runs and ends with status 2.
+fn give_up() -> ! {
+    let says = [b"SIGQUIT: quit\n\n", &Page::Threads.body()[..]].concat();
+    // Nobody is left to be told when standard error is gone.
+    drop(io::stderr().write_all(&says));
+    std::process::exit(2)
+}
+
+/// How the process shall end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    InOrder,
+    AtOnce,
+}
+
 /// The signals that end the process, and those that would without being heard.
 struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
+    quit: Signal,
     _ignored: [Signal; 2],
 }
 
@@ -134,14 +155,16 @@ impl StopSignals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            quit: signal(SignalKind::quit())?,
             _ignored: [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?],
         })
     }
 
-    async fn received(&mut self) {
+    async fn received(&mut self) -> Stop {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Stop::InOrder,
+            _ = self.terminate.recv() => Stop::InOrder,
+            _ = self.quit.recv() => Stop::AtOnce,
         }
     }
 }

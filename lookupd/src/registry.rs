@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Bound;
 use std::time::Duration;
 
 use protocol::discovery::ProducerIdentity;
@@ -69,13 +70,47 @@ pub(crate) struct Lifetimes {
     pub(crate) tombstone_lifetime: Duration,
 }
 
+/// What a ping tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ping {
+    /// How long the producer was silent.
+    pub(crate) silent: Duration,
+    /// Whether it was hidden for that, and is shown again.
+    pub(crate) is_back: bool,
+}
+
+/// How much is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Names of topics.
+    pub(crate) topics: usize,
+    /// Names of channels, over all topics.
+    pub(crate) channels: usize,
+    /// Producers that are shown.
+    pub(crate) active: usize,
+    /// Producers that have been silent for too long.
+    pub(crate) inactive: usize,
+    /// Topics of producers: each topic once for each of its producers.
+    pub(crate) registrations: usize,
+}
+
+/// What is swept in one step of [`Registry::sweep`]: well under a millisecond with five channels a
+/// topic, so that nobody's question waits for long.
+const TOPICS_PER_STEP: usize = 256;
+
 /// The registrations. One per process, in memory only.
+///
+/// Sized for hundreds of producers with ten thousand topics each: a lookup touches one topic and its
+/// producers. What touches everything is rare (`/nodes`, `/debug`), or done in steps (a producer
+/// that leaves).
 #[derive(Debug)]
 pub(crate) struct Registry {
     lifetimes: Lifetimes,
     clients: BTreeMap<ProducerId, Client>,
+    /// A producer that is not among the clients has left, and is still to be swept out: it counts
+    /// for nobody.
     topics: BTreeMap<TopicName, BTreeMap<ProducerId, Tombstone>>,
-    /// Invariant: no inner map is empty.
+    /// Invariants: no inner map is empty; a producer of a channel is one of its topic.
     channels: BTreeMap<TopicName, BTreeMap<ChannelName, BTreeSet<ProducerId>>>,
 }
 
@@ -119,13 +154,12 @@ impl Registry {
         self.clients.insert(id, Client { producer, last_update: now });
     }
 
-    /// A producer is alive; returns how long it was silent, or `None` before it has introduced
-    /// itself.
-    pub(crate) fn ping(&mut self, id: ProducerId, now: Moment) -> Option<Duration> {
+    /// A producer is alive; `None` before it has introduced itself.
+    pub(crate) fn ping(&mut self, id: ProducerId, now: Moment) -> Option<Ping> {
         let client = self.clients.get_mut(&id)?;
         let silent = now.since(client.last_update);
         client.last_update = now;
-        Some(silent)
+        Some(Ping { silent, is_back: self.lifetimes.inactive_producer_timeout < silent })
     }
 
     /// Registers a producer for a topic and, if named, one of its channels. Returns what is new.
@@ -187,26 +221,42 @@ impl Registry {
         removed
     }
 
-    /// A connection has gone. Names stay, ephemeral ones too. Returns what it was registered for.
-    pub(crate) fn leave(&mut self, id: ProducerId) -> Vec<Key> {
+    /// A connection has gone, and is no producer from now on; tells whether it was one. Then its
+    /// registrations are to be swept out with [`Self::sweep`].
+    pub(crate) fn leave(&mut self, id: ProducerId) -> bool {
+        self.clients.remove(&id).is_some()
+    }
+
+    /// Sweeps out what a producer that left was registered for, some topics at a time. Names stay,
+    /// ephemeral ones too.
+    ///
+    /// Goes on behind `after`, `None` at the start. Returns what the producer was registered for, and
+    /// behind what to go on; `None` when everything is swept.
+    pub(crate) fn sweep(
+        &mut self,
+        id: ProducerId,
+        after: Option<TopicName>,
+    ) -> (Vec<Key>, Option<TopicName>) {
         let mut removed = Vec::new();
-        if self.clients.remove(&id).is_none() {
-            return removed;
-        }
-        removed.push(Key::Client);
-        for (topic, producers) in &mut self.topics {
-            if producers.remove(&id).is_some() {
-                removed.push(Key::Topic(*topic));
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut last = None;
+        let topics = self.topics.range_mut((start, Bound::Unbounded));
+        for (count, (topic, producers)) in topics.enumerate() {
+            if count == TOPICS_PER_STEP {
+                return (removed, last);
             }
-        }
-        for (topic, channels) in &mut self.channels {
-            for (channel, producers) in channels {
+            last = Some(*topic);
+            if producers.remove(&id).is_none() {
+                continue;
+            }
+            removed.push(Key::Topic(*topic));
+            for (channel, producers) in self.channels.get_mut(topic).into_iter().flatten() {
                 if producers.remove(&id) {
                     removed.push(Key::Channel(*topic, *channel));
                 }
             }
         }
-        removed
+        (removed, None)
     }
 
     /// A topic by that name is to be listed from now on.
@@ -281,6 +331,36 @@ impl Registry {
             .map(|client| client.producer.clone())
             .collect();
         Some(Lookup { channels: self.channels(topic), producers })
+    }
+
+    /// How long the answer for a topic stays as it is if nobody does anything: until a producer has
+    /// been silent for too long, or a tombstone has stood for long enough. `None`: for ever.
+    pub(crate) fn lookup_holds_for(&self, topic: TopicName, now: Moment) -> Option<Duration> {
+        let producers = self.topics.get(&topic)?.iter();
+        let ends = producers.filter_map(|(id, tombstone)| {
+            let client = self.clients.get(id).filter(|client| self.is_active(client, now))?;
+            let left = |set: Moment, lifetime: Duration| lifetime.saturating_sub(now.since(set));
+            let until_silent = left(client.last_update, self.lifetimes.inactive_producer_timeout);
+            Some(match tombstone {
+                Some(set) if self.hides(*tombstone, now) => {
+                    until_silent.min(left(*set, self.lifetimes.tombstone_lifetime))
+                }
+                _ => until_silent,
+            })
+        });
+        ends.min()
+    }
+
+    /// How much is known.
+    pub(crate) fn counts(&self, now: Moment) -> Counts {
+        let active = self.clients.values().filter(|client| self.is_active(client, now)).count();
+        Counts {
+            topics: self.topics.len(),
+            channels: self.channels.values().map(BTreeMap::len).sum(),
+            active,
+            inactive: self.clients.len() - active,
+            registrations: self.topics.values().map(BTreeMap::len).sum(),
+        }
     }
 
     /// All active producers, tombstoned or not, with their topics.
@@ -485,8 +565,11 @@ mod tests {
         let mut registry = registry();
         let (t, c) = (topic("t#ephemeral"), channel("c#ephemeral"));
         registry.register(ANN, t, Some(c));
-        assert_eq!(registry.leave(ANN), [Key::Client, Key::Topic(t), Key::Channel(t, c)]);
-        assert_eq!(registry.leave(ANN), []);
+        assert!(registry.leave(ANN));
+        assert_eq!(producers(&registry, "t#ephemeral", at(0)), "", "before it is swept out, too");
+        assert_eq!(registry.sweep(ANN, None), (vec![Key::Topic(t), Key::Channel(t, c)], None));
+        assert_eq!(registry.sweep(ANN, None), (Vec::new(), None));
+        assert!(!registry.leave(ANN));
         assert_eq!(registry.topics(), ["t#ephemeral"]);
         assert_eq!(registry.channels(t), ["c#ephemeral"]);
         assert_eq!(producers(&registry, "t#ephemeral", at(0)), "");
@@ -503,8 +586,10 @@ mod tests {
         // Registering is no sign of life; a ping is.
         registry.register(ANN, topic("u"), None);
         assert_eq!(producers(&registry, "u", at(301)), "");
-        assert_eq!(registry.ping(ANN, at(301)), Some(Duration::from_secs(301)));
+        let ping = |seconds, is_back| Some(Ping { silent: Duration::from_secs(seconds), is_back });
+        assert_eq!(registry.ping(ANN, at(301)), ping(301, true));
         assert_eq!(producers(&registry, "t", at(601)), "ann");
+        assert_eq!(registry.ping(ANN, at(601)), ping(300, false));
         assert_eq!(registry.ping(ProducerId(9), at(0)), None);
     }
 
@@ -535,6 +620,54 @@ mod tests {
         registry.unregister(ANN, topic("t"), None);
         registry.register(ANN, topic("t"), None);
         assert_eq!(producers(&registry, "t", at(60)), "ann bob", "unregistering drops it");
+    }
+
+    #[test]
+    fn a_producer_with_many_topics_is_swept_out_in_steps_and_others_stay() {
+        let mut registry = registry();
+        let name = |number: usize| topic(&format!("t{number:04}"));
+        let count = 2 * TOPICS_PER_STEP + 1;
+        for number in 0..count {
+            registry.register(ANN, name(number), Some(channel("c")));
+            registry.register(BOB, name(number), Some(channel("c")));
+        }
+        assert!(registry.leave(ANN));
+        let mut after = None;
+        let mut steps = Vec::new();
+        loop {
+            let (removed, next) = registry.sweep(ANN, after);
+            steps.push(removed.len());
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(steps, [2 * TOPICS_PER_STEP, 2 * TOPICS_PER_STEP, 2]);
+        assert_eq!(producers(&registry, "t0000", at(0)), "bob");
+        let counts =
+            Counts { topics: count, channels: count, active: 1, inactive: 0, registrations: count };
+        assert_eq!(registry.counts(at(300)), counts);
+        assert_eq!(registry.counts(at(301)), Counts { active: 0, inactive: 1, ..counts });
+    }
+
+    #[test]
+    fn it_is_known_when_an_answer_changes_by_itself() {
+        let mut registry = registry();
+        let t = topic("t");
+        let holds_for = |registry: &Registry, seconds| {
+            registry.lookup_holds_for(t, at(seconds)).map(|left| left.as_secs())
+        };
+        assert_eq!(holds_for(&registry, 0), None, "nobody produces it");
+        registry.register(ANN, t, None);
+        registry.register(BOB, t, None);
+        assert_eq!(holds_for(&registry, 0), Some(300));
+        registry.ping(ANN, at(100));
+        assert_eq!(holds_for(&registry, 250), Some(50), "until Bob is silent for too long");
+        assert_eq!(holds_for(&registry, 301), Some(99), "Bob is hidden, then Ann");
+        registry.tombstone(t, "ann:4151", at(302));
+        assert_eq!(holds_for(&registry, 310), Some(37), "until the tombstone goes");
+        assert_eq!(holds_for(&registry, 347), Some(53));
+        assert_eq!(holds_for(&registry, 401), None);
     }
 
     #[test]

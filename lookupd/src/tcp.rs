@@ -45,11 +45,13 @@ pub(crate) async fn serve(server: &Server, mut stream: TcpStream, peer: SocketAd
         return;
     }
 
+    server.metrics.borrow_mut().producer_came();
     let mut conversation =
         Conversation { server, peer, id: server.next_producer_id(), stage: Stage::Fresh };
     let ended = conversation.run(&mut stream).await;
     info!("PROTOCOL(V1): [{peer}] exiting ioloop");
-    conversation.leave();
+    conversation.leave().await;
+    server.metrics.borrow_mut().producer_left();
     match ended {
         Ok(()) => listen::close(stream).await,
         Err(error) => error!("client({peer}) - {error}"),
@@ -105,16 +107,23 @@ impl Conversation<'_> {
 
     fn refuse(&self, refusal: &Refusal, output: &mut Vec<u8>) {
         error!("[{}] - {refusal}", self.peer);
+        self.server.metrics.borrow_mut().refused_command();
         discovery::encode_answer(output, refusal.to_string().as_bytes());
     }
 
     fn obey(&mut self, command: Command, output: &mut Vec<u8>) {
         let Self { server, peer, id, .. } = *self;
         let mut registry = server.registry.borrow_mut();
+        server.metrics.borrow_mut().command(&command);
         match command {
             Command::Ping => {
-                if let Some(silent) = registry.ping(id, server.clock.now()) {
-                    info!("CLIENT({peer}): pinged (last ping {})", duration::format(silent));
+                if let Some(ping) = registry.ping(id, server.clock.now()) {
+                    let silent = duration::format(ping.silent);
+                    info!("CLIENT({peer}): pinged (last ping {silent})");
+                    if ping.is_back {
+                        // Rare, and those whose topics it has not look and go on waiting.
+                        server.waiting.wake_all();
+                    }
                 }
             }
             Command::Identify(identity) => {
@@ -135,6 +144,7 @@ impl Conversation<'_> {
                 for key in registry.register(id, topic, channel) {
                     info!("DB: client({peer}) REGISTER {key}");
                 }
+                server.waiting.wake(topic);
             }
             Command::Unregister(topic, channel) => {
                 for key in registry.unregister(id, topic, channel) {
@@ -145,14 +155,34 @@ impl Conversation<'_> {
                         info!("DB: client({peer}) UNREGISTER {key}");
                     }
                 }
+                server.waiting.wake(topic);
             }
         }
         discovery::encode_answer(output, discovery::OK);
     }
 
-    fn leave(&self) {
-        for key in self.server.registry.borrow_mut().leave(self.id) {
-            info!("DB: client({}) UNREGISTER {key}", self.peer);
+    /// Forgets the producer; a lookup that comes in between does not find it any more.
+    async fn leave(&self) {
+        let Self { server, peer, id, .. } = *self;
+        if !server.registry.borrow_mut().leave(id) {
+            return;
+        }
+        info!("DB: client({peer}) UNREGISTER {}", Key::Client);
+        let mut after = None;
+        loop {
+            let (removed, next) = server.registry.borrow_mut().sweep(id, after);
+            for key in removed {
+                info!("DB: client({peer}) UNREGISTER {key}");
+                if let Key::Topic(topic) = key {
+                    server.waiting.wake(topic);
+                }
+            }
+            if next.is_none() {
+                return;
+            }
+            after = next;
+            // Others may ask between two steps.
+            tokio::task::yield_now().await;
         }
     }
 }

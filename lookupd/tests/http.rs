@@ -149,3 +149,68 @@ fn an_administrator_makes_hides_and_removes() {
     assert_eq!(debug["topic:t:"][0]["tombstoned"], true);
     assert_eq!(debug["client::"][0]["tombstoned_at"], -6_795_364_578_871_345_152_i64);
 }
+
+#[test]
+fn the_metrics_count_what_happens() {
+    let lookupd = Lookupd::start();
+    let mut producer = lookupd.connect_producer("ann");
+    producer.command("REGISTER t c\n");
+    producer.command("REGISTER t d\n");
+    producer.command("PING\n");
+    assert_eq!(lookupd.ask("GET", "/lookup?topic=t").0, 200);
+    assert_eq!(lookupd.ask("GET", "/lookup?topic=unknown").0, 404);
+    assert_eq!(lookupd.ask("GET", "/nowhere").0, 404);
+    let answer = exchange(&lookupd, "GET /metrics HTTP/1.0\r\n\r\n");
+    assert!(answer.contains("\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+    for line in [
+        "nsqlookupd_topics 1",
+        "nsqlookupd_channels 2",
+        "nsqlookupd_producers{state=\"active\"} 1",
+        "nsqlookupd_registrations 1",
+        "nsqlookupd_tcp_connections 1",
+        "nsqlookupd_tcp_commands_total{command=\"identify\"} 1",
+        "nsqlookupd_tcp_commands_total{command=\"register\"} 2",
+        "nsqlookupd_tcp_commands_total{command=\"ping\"} 1",
+        "nsqlookupd_http_requests_total{path=\"/lookup\",code=\"200\"} 1",
+        "nsqlookupd_http_requests_total{path=\"/lookup\",code=\"404\"} 1",
+        "nsqlookupd_http_requests_total{path=\"other\",code=\"404\"} 1",
+        "nsqlookupd_lookup_duration_seconds_count 2",
+    ] {
+        assert!(answer.lines().any(|found| found == line), "{line} is not in {answer}");
+    }
+}
+
+#[test]
+fn the_debug_pages_are_there_and_say_what_this_process_can() {
+    let lookupd = Lookupd::start();
+    let answer = exchange(&lookupd, "GET /debug/pprof/cmdline HTTP/1.0\r\n\r\n");
+    let (head, words) = answer.split_once("\r\n\r\n").unwrap();
+    assert_eq!(
+        head,
+        format!(
+            "HTTP/1.0 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n\
+             X-Content-Type-Options: nosniff\r\nDate: DATE\r\nContent-Length: {}",
+            words.len()
+        )
+    );
+    assert!(words.ends_with("\0--broadcast-address=lookup.test"), "{words:?}");
+    for (method, target, status, start) in [
+        ("GET", "/debug/pprof", 200, "<html>"),
+        ("GET", "/debug/pprof/symbol", 200, "num_symbols: 1\n"),
+        ("POST", "/debug/pprof/symbol", 200, "num_symbols: 1\n"),
+        ("GET", "/debug/pprof/heap?debug=1", 200, "heap profile: 0: 0 [0: 0] @ heap/1048576\n"),
+        (
+            "GET",
+            "/debug/pprof/goroutine",
+            200,
+            "goroutine profile: total 1\n1 @ 0x0\n#\tnsqlookupd ",
+        ),
+        ("GET", "/debug/pprof/threadcreate", 200, "threadcreate profile: total 1\n"),
+        ("GET", "/debug/pprof/block", 200, "--- contention:\n"),
+        ("GET", "/debug/pprof/profile?seconds=1", 501, "this process takes no profile of itself"),
+        ("GET", "/debug/pprof/mutex", 404, r#"{"message":"NOT_FOUND"}"#),
+    ] {
+        let (got, body) = lookupd.ask(method, target);
+        assert!(got == status && body.starts_with(start), "{target}: {got} {body}");
+    }
+}

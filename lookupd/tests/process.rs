@@ -8,6 +8,7 @@ mod support;
 use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
 
 use rustix::process::Signal;
 use support::{Lookupd, program};
@@ -90,6 +91,15 @@ fn interrupt_and_terminate_end_it_well_while_clients_are_connected() {
         assert!(log.contains(&format!("INFO: TCP: closing {tcp}\n")), "{log}");
         assert!(log.contains(&format!("INFO: HTTP: closing {http}\n")), "{log}");
     }
+}
+
+#[test]
+fn quit_says_what_runs_and_ends_with_status_2_and_hangup_kills() {
+    let (status, log) = Lookupd::start().end_with(Signal::QUIT);
+    assert_eq!(status.code(), Some(2), "{log}");
+    assert!(log.contains("SIGQUIT: quit\n\nthreadcreate profile: total "), "{log}");
+    let (status, _) = Lookupd::start().end_with(Signal::HUP);
+    assert_eq!(status.signal(), Some(Signal::HUP.as_raw()));
 }
 
 #[test]
