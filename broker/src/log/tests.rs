@@ -2,9 +2,12 @@
 
 use super::recovery::{Recovered, Recovery, SegmentFile};
 use super::*;
+use block::{Layout, Naming, Place};
+use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use protocol::frame::{Frame, decode_frame};
+use protocol::message_id::MessageId;
 
 const IDS: fn() -> IdSpace = || IdSpace::new(5, 0x0012_3456_789a_bcde);
 
