@@ -5,8 +5,9 @@
 use protocol::identify::Offer;
 use protocol::limits::Limits;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use startup::flags::{self, InvalidValue};
-use std::net::SocketAddr;
+use startup::listen::Address;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -132,6 +133,33 @@ impl FromStr for TlsMinVersion {
     }
 }
 
+/// What is pushed to a statsd daemon, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statsd {
+    /// The daemon, `host:port` over UDP; nothing is pushed without one.
+    pub address: Option<String>,
+    /// Between two pushes; more than nothing.
+    pub interval: Duration,
+    /// What every name begins with. Until the ports are known it may have a place for them.
+    pub prefix: String,
+    /// Whether figures of memory are pushed, too.
+    pub memory: bool,
+    /// Bytes of a datagram that are not exceeded by more than one line.
+    pub datagram_bytes_max: usize,
+    /// Whether ephemeral topics and channels are left out.
+    pub without_ephemeral: bool,
+}
+
+/// The times from publish to FIN that are measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Latencies {
+    /// The shares of messages whose time is shown, in the order in which they are shown: each above
+    /// 0, and up to 1.
+    pub quantiles: Vec<f64>,
+    /// How far back they look; more than nothing.
+    pub window: Duration,
+}
+
 /// See the head of this file.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -170,13 +198,66 @@ pub struct Config {
     /// The ports clients are told, if not the real ones.
     pub broadcast_http_port: Option<u16>,
     /// Where it listens for clients.
-    pub tcp_address: SocketAddr,
+    pub tcp_address: Address,
     /// Where it listens for HTTP, if it does.
-    pub http_address: Option<SocketAddr>,
+    pub http_address: Option<Address>,
     /// The nsqlookupds to register with, `host:port`.
     pub lookupd_addresses: Vec<String>,
     /// Seconds since the Unix epoch at which the process started.
     pub started_at: i64,
     /// How long a core looks for new work before it sleeps: waking costs more than that.
     pub spin: Duration,
+    /// What is pushed to a statsd daemon.
+    pub statsd: Statsd,
+    /// The times from publish to FIN that are measured, if any.
+    pub latencies: Option<Latencies>,
+    /// What `/config` shows, by key: everything that does not change while it runs.
+    pub options: Map<String, Value>,
+}
+
+impl Config {
+    /// Tells options whose default is where the broker really listens, once that is known.
+    pub fn fill_in_ports(&mut self) {
+        let http_port = self.http_address.as_ref().map_or(0, Address::port);
+        let ports = [
+            ("broadcast_tcp_port", self.broadcast_tcp_port.unwrap_or(self.tcp_address.port())),
+            ("broadcast_http_port", self.broadcast_http_port.unwrap_or(http_port)),
+        ];
+        for (key, port) in ports {
+            self.options.insert(key.to_string(), port.into());
+        }
+        let [_, (_, http_port)] = ports;
+        self.statsd.prefix = resolved(&self.statsd.prefix, &self.broadcast_address, http_port);
+        self.options.insert("statsd_prefix".to_string(), self.statsd.prefix.clone().into());
+    }
+}
+
+/// A prefix with the broker's address in its place, and a dot behind it (NSQ behaviour). None stays
+/// none.
+fn resolved(prefix: &str, host: &str, port: u16) -> String {
+    if prefix.is_empty() {
+        return String::new();
+    }
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+    let place = format!("{host}:{port}").replace(['.', ':'], "_");
+    let prefix = prefix.replace("%s", &place);
+    if prefix.ends_with('.') { prefix } else { format!("{prefix}.") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_has_the_brokers_address_and_ends_in_a_dot() {
+        for (prefix, host, expected) in [
+            ("nsq.%s", "127.0.0.1", "nsq.127_0_0_1_4151."),
+            ("%s.%s.", "vm.example", "vm_example_4151.vm_example_4151."),
+            ("plain", "vm", "plain."),
+            ("%s", "::1", "[__1]_4151."),
+            ("", "vm", ""),
+        ] {
+            assert_eq!(resolved(prefix, host, 4151), expected);
+        }
+    }
 }

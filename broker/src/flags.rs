@@ -8,14 +8,18 @@
     reason = "a flag's documentation is its usage text, in NSQ's words"
 )]
 
-use crate::config::{Acknowledge, Config, OnFull, Quota, SyncPace, TlsMinVersion, TlsRequired};
+use crate::config::{
+    Acknowledge, Config, Latencies, OnFull, Quota, Statsd, SyncPace, TlsMinVersion, TlsRequired,
+};
 use clap::{ArgAction, Parser};
 use protocol::identify::Offer;
 use protocol::limits::Limits;
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+use startup::listen::{self, Address};
 use startup::log::LogLevel;
 use startup::{duration, flags, hostname, node_id};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -325,11 +329,29 @@ impl Flags {
         PathBuf::from(if self.data_path.is_empty() { "." } else { &self.data_path })
     }
 
+    /// Puts percentiles that stood on the command line in order, the highest first. Those of a file
+    /// keep theirs (NSQ behaviour).
+    pub fn sort_percentiles(&mut self) {
+        let number = |text: &String| text.parse::<f64>().unwrap_or(f64::INFINITY);
+        self.e2e_processing_latency_percentiles
+            .sort_by(|one, other| number(other).total_cmp(&number(one)));
+    }
+
+    /// Every flag that has a key, as `/config` shows it.
+    pub fn options(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(options)) => options,
+            other => unreachable!("flags are text, numbers and lists under names: {other:?}"),
+        }
+    }
+
     /// What the flags mean on a machine with `processors` cores to run on.
     ///
     /// # Errors
     /// A sentence that names the flag and what it allows.
     pub fn into_config(self, processors: usize, started_at: i64) -> Result<Config, String> {
+        let options = self.options();
+        let data_path = self.data_path();
         let hostname = hostname::hostname();
         let shards = match self.shards {
             0 => u16::try_from(processors.max(1)).unwrap_or(u16::MAX),
@@ -350,6 +372,21 @@ impl Flags {
             data_bytes: bound(self.max_data_bytes, "--max-data-bytes")?,
             on_full: self.on_full,
         };
+        let statsd = Statsd {
+            address: Some(self.statsd_address).filter(|address| !address.is_empty()),
+            interval: self.statsd_interval,
+            prefix: self.statsd_prefix,
+            memory: self.statsd_mem_stats,
+            datagram_bytes_max: positive(self.statsd_udp_packet_size, "--statsd-udp-packet-size")?,
+            without_ephemeral: self.statsd_exclude_ephemeral,
+        };
+        if statsd.address.is_some() && statsd.interval.is_zero() {
+            return Err("--statsd-interval must be more than 0".to_string());
+        }
+        let latencies = latencies(
+            &self.e2e_processing_latency_percentiles,
+            self.e2e_processing_latency_window_time,
+        )?;
         let memory_bytes = positive(self.memory_bytes, "--memory-bytes")?;
         let limits = Limits {
             max_message_bytes: positive(self.max_msg_size, "--max-msg-size")?,
@@ -370,7 +407,7 @@ impl Flags {
             ..Limits::default()
         };
         Ok(Config {
-            data_path: self.data_path(),
+            data_path,
             shards,
             node_id,
             limits,
@@ -414,8 +451,33 @@ impl Flags {
             lookupd_addresses: self.nsqlookupd_tcp_addresses,
             started_at,
             spin: self.spin,
+            statsd,
+            latencies,
+            options,
         })
     }
+}
+
+/// The quantiles that these texts name; none means that nothing is measured.
+fn latencies(texts: &[String], window: Duration) -> Result<Option<Latencies>, String> {
+    if texts.is_empty() {
+        return Ok(None);
+    }
+    let quantiles: Result<Vec<f64>, String> = texts
+        .iter()
+        .map(|text| {
+            let quantile: f64 = text.parse().map_err(|_| format!("Could not parse: {text}"))?;
+            if 0.0 < quantile && quantile <= 1.0 {
+                Ok(quantile)
+            } else {
+                Err(format!("invalid E2E processing latency percentile: {quantile}"))
+            }
+        })
+        .collect();
+    if window.is_zero() {
+        return Err("--e2e-processing-latency-window-time must be more than 0".to_string());
+    }
+    Ok(Some(Latencies { quantiles: quantiles?, window }))
 }
 
 /// Messages after which nsqd syncs, unless it is told otherwise (NSQ behaviour).
@@ -487,13 +549,17 @@ fn positive(value: i64, flag: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("{flag} must be 1 or more, not {value}"))
 }
 
-/// `host:port`, or `:port` for every address of the machine.
-fn address(text: &str, flag: &str) -> Result<SocketAddr, String> {
+/// `host:port`, `:port` for every address of the machine, or a path.
+fn address(text: &str, flag: &str) -> Result<Address, String> {
+    if listen::is_path(text) {
+        return Ok(Address::Path(PathBuf::from(text)));
+    }
     let text = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_string() };
     let mut addresses = text
         .to_socket_addrs()
         .map_err(|error| format!("{flag} ({text}) is not an address and port - {error}"))?;
-    addresses.next().ok_or_else(|| format!("{flag} ({text}) names no address"))
+    let first = addresses.next().ok_or_else(|| format!("{flag} ({text}) names no address"))?;
+    Ok(Address::Port(first))
 }
 
 #[cfg(test)]
@@ -522,6 +588,52 @@ mod tests {
         ];
         for (arguments, expected) in cases {
             assert_eq!(promised(arguments), Ok(expected), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn every_flag_with_a_key_is_shown_and_none_in_a_form_of_its_own() {
+        let flags = Flags::try_parse_from(["nsqd"]).unwrap();
+        let options = flags.options();
+        let without_key = ["version", "config", "verbose", "worker_id", "check_data", "help"];
+        for arg in <Flags as clap::CommandFactory>::command().get_arguments() {
+            let key = arg.get_id().as_str();
+            assert_eq!(options.contains_key(key), !without_key.contains(&key), "{key}");
+        }
+        assert!(
+            options.values().all(|value| !value.is_object() && !value.is_null()),
+            "{options:?}"
+        );
+        assert_eq!(options["msg_timeout"], 60_000_000_000_u64);
+        assert_eq!(options["tls_min_version"], 769);
+        assert_eq!(options["sync_every"], 2_500);
+        assert_eq!(options["acknowledge"], "written");
+        assert_eq!(options["log_level"], 2);
+    }
+
+    #[test]
+    fn percentiles_are_shares_and_those_of_the_command_line_are_sorted() {
+        let quantiles = |arguments: &[&str]| {
+            let all = std::iter::once("nsqd").chain(arguments.iter().copied());
+            let mut flags = Flags::try_parse_from(all).unwrap();
+            flags.sort_percentiles();
+            let latencies = flags.into_config(1, 0)?.latencies;
+            Ok(latencies.map(|latencies| latencies.quantiles))
+        };
+        let flag = "--e2e-processing-latency-percentile";
+        assert_eq!(quantiles(&[]), Ok(None));
+        assert_eq!(
+            quantiles(&[&format!("{flag}=0.5,1.0"), &format!("{flag}=0.99")]),
+            Ok(Some(vec![1.0, 0.99, 0.5]))
+        );
+        for (wrong, reason) in [
+            ("2", "invalid E2E processing latency percentile: 2"),
+            ("0", "invalid E2E processing latency percentile: 0"),
+            ("NaN", "invalid E2E processing latency percentile: NaN"),
+            ("x", "Could not parse: x"),
+        ] {
+            let refused: Result<_, String> = quantiles(&[&format!("{flag}={wrong}")]);
+            assert_eq!(refused, Err(reason.to_string()));
         }
     }
 

@@ -7,14 +7,17 @@ use broker::topic::catalogue::Catalogue;
 use broker::{preflight, shard};
 use glommio::CpuSet;
 use startup::flags::Given;
+use startup::listen::Address;
 use std::io::{BufWriter, Write as _};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 fn main() {
     let (mut flags, mut given) = startup::flags::parse::<Flags>();
+    flags.sort_percentiles();
+    let percentiles_stand_here = given.contains("e2e-processing-latency-percentile");
     if flags.version {
         #[expect(clippy::print_stdout, reason = "this is what was asked for")]
         {
@@ -27,6 +30,9 @@ fn main() {
             let reason = format!("failed to load config file {} - {reason}", flags.config);
             startup::log::fatal(&flags.log_prefix, &reason)
         });
+        if percentiles_stand_here {
+            flags.sort_percentiles();
+        }
     }
     if flags.check_data {
         std::process::exit(check_data(&flags));
@@ -84,9 +90,11 @@ fn start(flags: Flags, given: &Given) -> Result<(), String> {
     let instantiate = |reason: String| format!("failed to instantiate nsqd - {reason}");
     let mut config = flags.into_config(processors.len(), started_at).map_err(instantiate)?;
 
-    survive_file_size_limit().map_err(|error| format!("failed to listen for signals - {error}"))?;
+    let deaf = |error| format!("failed to listen for signals - {error}");
+    survive_file_size_limit().map_err(deaf)?;
+    heed_other_signals().map_err(deaf)?;
     // Before anybody can know that the broker is there, and tell it to stop.
-    let stop = stop_signals().map_err(|error| format!("failed to listen for signals - {error}"))?;
+    let stop = stop_signals().map_err(deaf)?;
     tracing::info!("{}", startup::version::line("nsqd"));
     tracing::info!("ID: {}", config.node_id);
     // Some are on by default: only those who asked need to know.
@@ -105,14 +113,17 @@ fn start(flags: Flags, given: &Given) -> Result<(), String> {
     let open_files = preflight::raise_open_files();
     config.open_topics_per_shard = preflight::open_topics_per_shard(open_files, config.shards);
     let catalogue = load_metadata(&config.data_path)?;
-    let doors = Doors::open(config.tcp_address, config.http_address).map_err(instantiate)?;
-    if let Some(address) = announce("TCP", Some(&doors.tcp)) {
-        config.tcp_address = address;
+    let doors =
+        Doors::open(&config.tcp_address, config.http_address.as_ref()).map_err(instantiate)?;
+    let mut paths = SocketFiles::default();
+    paths.announce("TCP", &doors.tcp, &mut config.tcp_address);
+    if let (Some(http), Some(address)) = (&doors.http, &mut config.http_address) {
+        paths.announce("HTTP", http, address);
     }
-    config.http_address = announce("HTTP", doors.http.as_ref());
+    config.fill_in_ports();
 
     shard::run(Start { config, doors, catalogue, stop }, processors, clock)?;
-    drop(lock);
+    drop((lock, paths));
     Ok(())
 }
 
@@ -152,17 +163,51 @@ fn load_metadata(data_path: &Path) -> Result<Catalogue, String> {
     Ok(catalogue)
 }
 
-/// Logs where a port really listens: it may have been asked for any.
-fn announce(what: &str, listener: Option<&TcpListener>) -> Option<std::net::SocketAddr> {
-    let address = listener?.local_addr().ok()?;
-    tracing::info!("{what}: listening on {address}");
-    Some(address)
+/// The Unix sockets that are listened on; dropped, their files go.
+#[derive(Default)]
+struct SocketFiles(Vec<PathBuf>);
+
+impl SocketFiles {
+    /// Logs where a door really is: any port may have been asked for.
+    fn announce(&mut self, what: &str, listener: &TcpListener, address: &mut Address) {
+        match address {
+            Address::Port(address) => {
+                if let Ok(real) = listener.local_addr() {
+                    *address = real;
+                }
+            }
+            Address::Path(path) => self.0.push(path.clone()),
+        }
+        tracing::info!("{what}: listening on {address}");
+    }
+}
+
+impl Drop for SocketFiles {
+    #[expect(clippy::disallowed_methods, reason = "no core serves any more")]
+    fn drop(&mut self) {
+        for path in &self.0 {
+            if let Err(error) = std::fs::remove_file(path) {
+                tracing::warn!("failed to remove {} - {error}", path.display());
+            }
+        }
+    }
 }
 
 /// Has a write beyond the limit of a file's size (`ulimit -f`) fail like any that the disk refuses,
 /// rather than end the process: any handler does.
 fn survive_file_size_limit() -> std::io::Result<()> {
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default())?;
+    Ok(())
+}
+
+/// Has the other signals do what they do to nsqd: SIGQUIT ends it at once with status 2, and those
+/// that other programs use for their logs do nothing. SIGHUP ends it, unhandled, as it ends nsqd.
+fn heed_other_signals() -> std::io::Result<()> {
+    use signal_hook::consts::{SIGALRM, SIGQUIT, SIGUSR1, SIGUSR2};
+    signal_hook::flag::register_conditional_shutdown(SIGQUIT, 2, Arc::new(true.into()))?;
+    for signal in [SIGALRM, SIGUSR1, SIGUSR2] {
+        signal_hook::flag::register(signal, Arc::default())?;
+    }
     Ok(())
 }
 

@@ -6,14 +6,77 @@
 //!
 //! Does not know: how names are resolved, or how connections are accepted.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 
-use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, ipproto, sockopt};
 
 /// How many connections may wait to be accepted; the kernel has a limit of its own below which it
 /// keeps this.
 const BACKLOG: i32 = 4096;
+
+/// Where a program listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// On a port.
+    Port(SocketAddr),
+    /// On a Unix socket at this path.
+    Path(PathBuf),
+}
+
+impl Address {
+    /// The port; 0 for a path.
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Port(address) => address.port(),
+            Self::Path(_) => 0,
+        }
+    }
+
+    /// The kind of network in Go's words, as log lines have it: `tcp` or `unix`.
+    pub fn network(&self) -> &'static str {
+        match self {
+            Self::Port(_) => "tcp",
+            Self::Path(_) => "unix",
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(address) => address.fmt(f),
+            Self::Path(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Whether an address on the command line is the path of a Unix socket: whatever is not `host:port`
+/// (NSQ behaviour). An IPv6 address with a port stands in brackets.
+pub fn is_path(address: &str) -> bool {
+    let host = address.rsplit_once(':').map(|(host, _port)| host);
+    let inner = host.and_then(|host| host.strip_prefix('[')?.strip_suffix(']'));
+    match (host, inner) {
+        (None, _) => true,
+        (Some(_), Some(inner)) => inner.contains(['[', ']']),
+        (Some(host), None) => host.contains([':', '[', ']']),
+    }
+}
+
+/// Listens on a Unix socket at `path`, where nothing may be. Who may connect is up to the process's
+/// umask. The listener has the type that accepts connections of any kind.
+///
+/// # Errors
+/// What the system said; [`reason`] has the words for it.
+pub fn bind_path(path: &Path) -> io::Result<TcpListener> {
+    let socket =
+        net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    net::listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}
 
 /// Listens on `address`.
 ///
@@ -83,6 +146,28 @@ mod tests {
 
     fn at(ip: impl Into<IpAddr>, port: u16) -> SocketAddr {
         SocketAddr::new(ip.into(), port)
+    }
+
+    #[test]
+    fn what_is_no_host_and_port_is_a_path() {
+        for address in ["127.0.0.1:4150", ":4150", "[::1]:4150", "host:", "/a:b", "0.0.0.0:0"] {
+            assert!(!is_path(address), "{address}");
+        }
+        for path in ["/run/nsqd.sock", "nsqd", "::1", "[::1]", "a:b:c", "[::1]x:1"] {
+            assert!(is_path(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_is_listened_on_where_nothing_is() {
+        let folder = std::env::temp_dir().join(format!("listen-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("socket");
+        let listener = bind_path(&path).unwrap();
+        let client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        drop((listener, client));
+        assert_eq!(reason(&bind_path(&path).unwrap_err()), "bind: address already in use");
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

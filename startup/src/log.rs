@@ -12,6 +12,7 @@ use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use jiff::Timestamp;
@@ -121,6 +122,9 @@ impl FromStr for LogLevel {
     }
 }
 
+/// The log that [`start`] started.
+static RUNNING: OnceLock<Log> = OnceLock::new();
+
 /// The running log, to ask or change its level. One per process; copies mean the same log.
 #[derive(Clone, Copy, Debug)]
 pub struct Log {
@@ -136,7 +140,12 @@ pub fn start(prefix: &str, level: LogLevel) -> Log {
     let level: &'static AtomicU8 = Box::leak(Box::new(AtomicU8::new(level.number())));
     let lines = Lines { prefix: prefix.to_owned(), zone: TimeZone::system(), level };
     tracing::subscriber::set_global_default(lines).expect("a process starts its log once");
-    Log { level }
+    *RUNNING.get_or_init(|| Log { level })
+}
+
+/// The process's log, once it was started.
+pub fn running() -> Option<Log> {
+    RUNNING.get().copied()
 }
 
 impl Log {

@@ -4,7 +4,7 @@
 use tests::broker::Broker;
 use tests::client::{Client, Message, counted, sized};
 use tests::http::{self, Answer};
-use tests::programs::{Maker, not_yet_in_ours, under_test};
+use tests::programs::{Maker, under_test};
 
 /// A request and what must come back: method, target, body, status, body of the answer.
 type Exchange<'a> = (&'a str, &'a str, &'a [u8], u16, &'a str);
@@ -329,9 +329,6 @@ fn other_spellings_of_a_path_redirect() {
 
 #[test]
 fn settings_can_be_read_and_two_of_them_changed() {
-    if not_yet_in_ours("/config") {
-        return;
-    }
     let broker = Broker::start();
     check(
         &broker,

@@ -15,6 +15,7 @@ pub mod answers;
 pub mod handoff;
 pub mod heartbeat;
 pub mod output;
+pub mod peer;
 pub mod reader;
 pub mod socket;
 
@@ -25,6 +26,7 @@ use crate::routing::placement::Following;
 use answers::Answers;
 use heartbeat::Heartbeat;
 use output::Output;
+use peer::Peer;
 use protocol::conversation::Conversation;
 use protocol::frame;
 use protocol::identify::Settings;
@@ -32,7 +34,6 @@ use protocol::name::TopicName;
 use protocol::refusal::Refusal;
 use socket::{Sent, Socket};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -50,7 +51,7 @@ const ANSWERS_WAITING_MAX: usize = 4_096;
 #[derive(Debug)]
 pub struct Session {
     /// Where the client is.
-    pub peer: SocketAddr,
+    pub peer: Peer,
     /// What it agreed.
     pub settings: Settings,
     /// What it may say now.

@@ -6,7 +6,7 @@ use crate::shard::Shard;
 use protocol::http::response::{Response, Status};
 use protocol::json::to_go_json;
 use protocol::stats::{Filter, Info, merge};
-use std::net::SocketAddr;
+use startup::listen::Address;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ pub(super) fn info(config: &Config) -> Response {
         version: NSQ_VERSION.to_string(),
         broadcast_address: config.broadcast_address.clone(),
         hostname: config.hostname.clone(),
-        http_port: config.http_address.as_ref().map_or(0, SocketAddr::port),
-        tcp_port: config.tcp_address.port(),
+        http_port: config.http_address.as_ref().map_or(0, port_of),
+        tcp_port: port_of(&config.tcp_address),
         start_time: config.started_at,
         max_heartbeat_interval: nanoseconds(limits.max_heartbeat_interval),
         max_output_buffer_size: i64::try_from(limits.max_output_buffer_bytes).unwrap_or(i64::MAX),
@@ -44,6 +44,14 @@ pub(super) fn info(config: &Config) -> Response {
         topology_region: config.offer.topology_region.clone(),
     };
     Response::json(to_go_json(&info))
+}
+
+/// A Unix socket has none (NSQ behaviour).
+fn port_of(address: &Address) -> i32 {
+    match address {
+        Address::Port(address) => i32::from(address.port()),
+        Address::Path(_) => -1,
+    }
 }
 
 fn nanoseconds(duration: Duration) -> i64 {

@@ -16,6 +16,8 @@
 //! | `/channel/...` | [`channel`] |
 //! | `/stats` | [`stats`] |
 //! | `/ping`, `/info` | [`about`] |
+//! | `/config/...` | [`config`] |
+//! | `/debug/...` | [`debug`] |
 //! | one request while it is served, and its body | [`incoming`] |
 //! | bytes, and how long they may take | [`transport`] |
 //! | requests of our own | [`client`] |
@@ -24,6 +26,8 @@ mod about;
 mod administration;
 mod channel;
 pub mod client;
+mod config;
+mod debug;
 mod incoming;
 mod publish;
 mod routes;
@@ -31,6 +35,7 @@ mod stats;
 mod topic;
 mod transport;
 
+use crate::connection::peer::Peer;
 use crate::connection::socket::Socket;
 use crate::shard::Shard;
 use incoming::Incoming;
@@ -39,12 +44,11 @@ use protocol::http::request::{BadRequest, Head, parse_head};
 use protocol::http::response::{Exchange, Response, Status};
 use protocol::http::route::Routed;
 use routes::Route;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use transport::{Ended, Transport};
 
 /// Serves one HTTP connection until one of the two sides has enough.
-pub async fn serve(shard: Rc<Shard>, socket: Rc<Socket>, peer: SocketAddr) {
+pub async fn serve(shard: Rc<Shard>, socket: Rc<Socket>, peer: Peer) {
     let _counted = Counted::new(shard.clone());
     let mut transport = Transport::new(shard.clone(), socket);
     // How it ended interests nobody: either side may close whenever it likes.
@@ -81,7 +85,7 @@ impl Drop for Counted {
 async fn serve_requests(
     shard: &Rc<Shard>,
     transport: &mut Transport,
-    peer: SocketAddr,
+    peer: Peer,
 ) -> Result<(), Ended> {
     loop {
         let head = match next_head(transport).await? {
@@ -121,13 +125,15 @@ async fn next_head(transport: &mut Transport) -> Result<Result<Head, BadRequest>
 async fn serve_one(
     shard: &Rc<Shard>,
     transport: &mut Transport,
-    peer: SocketAddr,
+    peer: Peer,
     head: &Head,
 ) -> Result<Exchange, Ended> {
     let begun = shard.clock.now().tick;
     let mut incoming = Incoming::new(shard, head, transport);
     let (response, is_logged) = match routes::ROUTES.route(head) {
-        Routed::Found(route, _) => (answer(route, &mut incoming).await, route.is_logged()),
+        Routed::Found(route, part) => {
+            (answer(route, part.as_deref(), &mut incoming).await, route.is_logged())
+        }
         Routed::Respond(response) => (response, true),
     };
     // Before the answer, which says whether the connection goes on.
@@ -150,11 +156,17 @@ async fn serve_one(
     Ok(exchange)
 }
 
-async fn answer(route: Route, incoming: &mut Incoming<'_>) -> Response {
+/// `part` is the part of the path that the route leaves open.
+async fn answer(route: Route, part: Option<&str>, incoming: &mut Incoming<'_>) -> Response {
     let answer = match route {
         Route::Ping => Ok(about::ping(incoming.shard).await),
         Route::Info => Ok(about::info(&incoming.shard.config)),
         Route::Stats => stats::stats(incoming).await,
+        Route::Option => config::show(incoming.shard, part.unwrap_or_default()).await,
+        Route::SetOption => config::change(incoming, part.unwrap_or_default()).await,
+        Route::Debug(page) => Ok(debug::page(page)),
+        Route::SetBlockRate => debug::set_block_rate(incoming),
+        Route::FreeMemory => Ok(Response::empty()),
         Route::Publish => publish::publish(incoming).await,
         Route::PublishMany => publish::publish_many(incoming).await,
         Route::Topic(verb) => topic::administer(incoming, verb).await,

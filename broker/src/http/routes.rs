@@ -1,7 +1,8 @@
 //! The paths that are served, and what each of them is.
 
-use protocol::http::request::Method::{Get, Post};
+use protocol::http::request::Method::{Get, Post, Put};
 use protocol::http::route::Table;
+use startup::debug::Page;
 
 /// What a request can be about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,16 @@ pub(super) enum Route {
     Info,
     /// What it counts.
     Stats,
+    /// How it was started: one option.
+    Option,
+    /// The same, to be another from now on.
+    SetOption,
+    /// What the process knows of itself.
+    Debug(Page),
+    /// How often Go's runtime looks at waits for locks.
+    SetBlockRate,
+    /// Has Go's runtime collect its garbage.
+    FreeMemory,
     /// One message.
     Publish,
     /// Several messages.
@@ -50,6 +61,19 @@ pub(super) const ROUTES: Table<Route> = Table::new(&[
     (Get, "/ping", Route::Ping),
     (Get, "/info", Route::Info),
     (Get, "/stats", Route::Stats),
+    (Get, "/config/:opt", Route::Option),
+    (Put, "/config/:opt", Route::SetOption),
+    (Get, "/debug/pprof/", Route::Debug(Page::Index)),
+    (Get, "/debug/pprof/cmdline", Route::Debug(Page::CommandLine)),
+    (Get, "/debug/pprof/symbol", Route::Debug(Page::Symbol)),
+    (Post, "/debug/pprof/symbol", Route::Debug(Page::Symbol)),
+    (Get, "/debug/pprof/profile", Route::Debug(Page::Profile)),
+    (Get, "/debug/pprof/heap", Route::Debug(Page::Heap)),
+    (Get, "/debug/pprof/goroutine", Route::Debug(Page::Goroutine)),
+    (Get, "/debug/pprof/block", Route::Debug(Page::Block)),
+    (Get, "/debug/pprof/threadcreate", Route::Debug(Page::Threads)),
+    (Put, "/debug/setblockrate", Route::SetBlockRate),
+    (Post, "/debug/freememory", Route::FreeMemory),
     (Post, "/pub", Route::Publish),
     (Post, "/mpub", Route::PublishMany),
     (Post, "/topic/create", Route::Topic(Verb::Create)),

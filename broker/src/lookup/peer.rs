@@ -13,6 +13,7 @@ use crate::shard::signal::Signal;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use glommio::net::TcpStream;
 use protocol::discovery::{self, Command, LookupdIdentity, MAGIC, ProducerIdentity, decode_answer};
+use startup::listen::Address;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
@@ -239,7 +240,7 @@ fn unexpected(answer: &[u8]) -> io::Error {
 
 /// How this broker introduces itself: with the ports that clients are told.
 fn identity(config: &Config) -> ProducerIdentity {
-    let http_port = config.http_address.as_ref().map_or(0, SocketAddr::port);
+    let http_port = config.http_address.as_ref().map_or(0, Address::port);
     ProducerIdentity {
         broadcast_address: config.broadcast_address.clone(),
         hostname: config.hostname.clone(),

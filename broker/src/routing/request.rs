@@ -158,6 +158,9 @@ pub enum Question {
     Note(Change),
     /// From any core to every core: what it has. A filter keeps the answer small.
     Stats(Filter),
+    /// From any core to the first: which nsqlookupds are told, after these have taken the place of
+    /// those before if any are given.
+    Lookupds(Option<Vec<String>>),
 }
 
 /// What an operator can do with a topic.
@@ -196,4 +199,6 @@ pub enum Answer {
     Published(Result<(), PublishError>),
     /// Answer to `Stats`.
     Stats(Box<Stats>),
+    /// Answer to `Lookupds`.
+    Lookupds(Vec<String>),
 }

@@ -8,13 +8,15 @@
 use super::Shard;
 use super::state::Job;
 use crate::connection::heartbeat::Heartbeat;
+use crate::connection::peer::Peer;
 use crate::connection::socket::Socket;
 use crate::connection::{Connection, Session};
 use crate::routing::placement::{Following, ShardId, least_loaded};
 use crate::routing::request::{Door, Request};
 use protocol::conversation::Conversation;
 use protocol::identify::Settings;
-use startup::listen::{reason, shown};
+use rustix::net::AddressFamily;
+use startup::listen::{Address, reason, shown};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -28,7 +30,7 @@ const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(50);
 const BIND_TRIES: u32 = 50;
 const BETWEEN_BIND_TRIES: Duration = Duration::from_millis(20);
 
-/// The listening sockets.
+/// The listening sockets, of whichever kind.
 #[derive(Debug)]
 pub struct Doors {
     /// NSQ's TCP protocol.
@@ -38,17 +40,12 @@ pub struct Doors {
 }
 
 impl Doors {
-    /// Listens on both ports.
+    /// Listens on both.
     ///
     /// # Errors
     /// A sentence that names the address and what the system said.
-    pub fn open(tcp: SocketAddr, http: Option<SocketAddr>) -> Result<Self, String> {
-        let listen = |address: SocketAddr| {
-            bind_patiently(address).map_err(|error| {
-                format!("listen ({address}) failed - listen tcp {address}: {}", reason(&error))
-            })
-        };
-        Ok(Self { tcp: listen(tcp)?, http: http.map(listen).transpose()? })
+    pub fn open(tcp: &Address, http: Option<&Address>) -> Result<Self, String> {
+        Ok(Self { tcp: listen_on(tcp)?, http: http.map(listen_on).transpose()? })
     }
 
     /// More descriptors of the same sockets.
@@ -59,6 +56,17 @@ impl Doors {
         let http = self.http.as_ref().map(TcpListener::try_clone).transpose()?;
         Ok(Self { tcp: self.tcp.try_clone()?, http })
     }
+}
+
+fn listen_on(address: &Address) -> Result<TcpListener, String> {
+    let bound = match address {
+        Address::Port(address) => bind_patiently(*address),
+        Address::Path(path) => startup::listen::bind_path(path),
+    };
+    bound.map_err(|error| {
+        let network = address.network();
+        format!("listen ({address}) failed - listen {network} {address}: {}", reason(&error))
+    })
 }
 
 /// Binds, with some patience for a predecessor that was killed: the kernel takes its ring down in
@@ -74,6 +82,17 @@ fn bind_patiently(address: SocketAddr) -> io::Result<TcpListener> {
         }
     }
     startup::listen::bind(address)
+}
+
+/// Where a new connection comes from; `None` when it is gone already.
+fn peer_of(stream: &TcpStream) -> Option<Peer> {
+    match stream.peer_addr() {
+        Ok(address) => Some(Peer::Address(shown(address))),
+        Err(_) => {
+            let own = rustix::net::getsockname(stream).ok()?;
+            (own.address_family() == AddressFamily::UNIX).then_some(Peer::Local)
+        }
+    }
 }
 
 impl Shard {
@@ -116,13 +135,15 @@ impl Shard {
 
     /// Takes a new connection in on this core.
     pub(super) fn welcome(self: &Rc<Self>, stream: TcpStream, door: Door) {
-        let Ok(peer) = stream.peer_addr().map(shown) else {
+        let Some(peer) = peer_of(&stream) else {
             // It left before it was accepted.
             self.state.borrow_mut().report_load();
             return;
         };
         // Answers are small and waited for.
-        if let Err(error) = stream.set_nodelay(true) {
+        if peer != Peer::Local
+            && let Err(error) = stream.set_nodelay(true)
+        {
             tracing::warn!("client({peer}): failed to set TCP_NODELAY - {error}");
         }
         let socket = match Socket::adopt(stream) {
@@ -145,9 +166,9 @@ impl Shard {
         }
     }
 
-    fn new_session(&self, peer: SocketAddr) -> Session {
+    fn new_session(&self, peer: Peer) -> Session {
         let now = self.clock.now();
-        let settings = Settings::default_for(&peer.ip().to_string(), &self.config.limits);
+        let settings = Settings::default_for(&peer.host(), &self.config.limits);
         Session {
             peer,
             heartbeat: Heartbeat::start(settings.heartbeat_interval, now.tick),

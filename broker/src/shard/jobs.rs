@@ -292,8 +292,18 @@ impl Shard {
         match question {
             Question::Administer { topic, action } => self.administer(topic, action).await,
             Question::Note(change) => self.keep_list(change).await,
+            Question::Lookupds(addresses) => Answer::Lookupds(self.lookupds(addresses)),
             Question::Stats(filter) => Answer::Stats(Box::new(self.state.borrow().stats(&filter))),
         }
+    }
+
+    /// The nsqlookupds that are told, as they were last given.
+    fn lookupds(self: &Rc<Self>, addresses: Option<Vec<String>>) -> Vec<String> {
+        if let Some(addresses) = addresses {
+            crate::lookup::set_addresses(self, &addresses);
+            self.state.borrow_mut().lookupds = addresses;
+        }
+        self.state.borrow().lookupds.clone()
     }
 
     // --- sending ---

@@ -51,6 +51,8 @@ pub struct State {
     pub list: List,
     /// On the first core: what nsqlookupd is told.
     pub lookup: Peers,
+    /// On the first core: the nsqlookupds it was last given, in that order.
+    pub lookupds: Vec<String>,
     /// On the core that accepts: how many connections each core has.
     pub loads: Vec<usize>,
     /// Topics that have files open.
@@ -147,6 +149,7 @@ impl State {
             http_connections: 0,
             list: List::default(),
             lookup: Peers::default(),
+            lookupds: config.lookupd_addresses.clone(),
             loads: vec![0; placement.count()],
             open_folders,
             syncs: Syncs::new(config.sync_pace),

@@ -12,10 +12,10 @@ pub struct Info {
     pub broadcast_address: String,
     /// The machine's name.
     pub hostname: String,
-    /// Where it listens for HTTP; 0 when it does not.
-    pub http_port: u16,
-    /// Where it listens for clients; 0 when that is a Unix socket.
-    pub tcp_port: u16,
+    /// Where it listens for HTTP; -1 when that is a Unix socket.
+    pub http_port: i32,
+    /// Where it listens for clients; -1 when that is a Unix socket.
+    pub tcp_port: i32,
     /// When the process started, in seconds since 1970.
     pub start_time: i64,
     /// In nanoseconds.
