@@ -160,6 +160,24 @@ pub struct Latencies {
     pub window: Duration,
 }
 
+/// How authorization servers are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// With the question behind the address.
+    Get,
+    /// With the question as a body.
+    Post,
+}
+
+/// Those who know what clients may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthServers {
+    /// Where they are: `host:port`, or a whole address; at least one.
+    pub addresses: Vec<String>,
+    /// How they are asked.
+    pub method: AuthMethod,
+}
+
 /// See the head of this file.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -201,6 +219,12 @@ pub struct Config {
     pub tcp_address: Address,
     /// Where it listens for HTTP, if it does.
     pub http_address: Option<Address>,
+    /// Who is asked what clients may do; `None` when they may do everything.
+    pub auth: Option<AuthServers>,
+    /// How long an HTTP request of ours may take until there is a connection.
+    pub http_client_connect_timeout: Duration,
+    /// How long an HTTP request of ours may take in all.
+    pub http_client_request_timeout: Duration,
     /// The nsqlookupds to register with, `host:port`.
     pub lookupd_addresses: Vec<String>,
     /// Seconds since the Unix epoch at which the process started.

@@ -9,7 +9,8 @@
 )]
 
 use crate::config::{
-    Acknowledge, Config, Latencies, OnFull, Quota, Statsd, SyncPace, TlsMinVersion, TlsRequired,
+    Acknowledge, AuthMethod, AuthServers, Config, Latencies, OnFull, Quota, Statsd, SyncPace,
+    TlsMinVersion, TlsRequired,
 };
 use clap::{ArgAction, Parser};
 use protocol::identify::Offer;
@@ -267,12 +268,10 @@ pub const WITHOUT_EFFECT: [(&str, &str); 2] = [
 ];
 
 /// Flags of nsqd's whose feature is not there.
-pub const NOT_YET: [&str; 14] = [
+pub const NOT_YET: [&str; 12] = [
     "snappy",
     "deflate",
     "https-address",
-    "auth-http-address",
-    "auth-http-request-method",
     "topology-region",
     "topology-zone",
     "enable-experiment",
@@ -387,6 +386,7 @@ impl Flags {
             &self.e2e_processing_latency_percentiles,
             self.e2e_processing_latency_window_time,
         )?;
+        let auth = auth_servers(&self.auth_http_addresses, &self.auth_http_request_method)?;
         let memory_bytes = positive(self.memory_bytes, "--memory-bytes")?;
         let limits = Limits {
             max_message_bytes: positive(self.max_msg_size, "--max-msg-size")?,
@@ -417,7 +417,7 @@ impl Flags {
                 snappy: false,
                 deflate: false,
                 max_deflate_level,
-                auth_required: false,
+                auth_required: auth.is_some(),
                 topology_region: String::new(),
                 topology_zone: String::new(),
             },
@@ -448,6 +448,9 @@ impl Flags {
                 "" => None,
                 text => Some(address(text, "--http-address")?),
             },
+            auth,
+            http_client_connect_timeout: self.http_client_connect_timeout,
+            http_client_request_timeout: self.http_client_request_timeout,
             lookupd_addresses: self.nsqlookupd_tcp_addresses,
             started_at,
             spin: self.spin,
@@ -540,6 +543,18 @@ fn promise(
         (Some(given), _) => given,
     };
     Ok((acknowledge, SyncPace { messages, after: sync_timeout }))
+}
+
+/// Who is asked what clients may do, if anybody. The method is looked at in any case (NSQ
+/// behaviour).
+fn auth_servers(addresses: &[String], method: &str) -> Result<Option<AuthServers>, String> {
+    let method = match method {
+        "get" => AuthMethod::Get,
+        "post" => AuthMethod::Post,
+        _ => return Err("--auth-http-request-method must be post or get".to_string()),
+    };
+    let servers = AuthServers { addresses: addresses.to_vec(), method };
+    Ok((!addresses.is_empty()).then_some(servers))
 }
 
 fn positive(value: i64, flag: &str) -> Result<usize, String> {

@@ -23,6 +23,9 @@ pub const IMPORT_BATCH_BYTES: usize = 1 << 20;
 /// after a crash.
 pub const CHECKPOINT_MILLISECONDS: u64 = 500;
 
+/// Bytes of an authorization server's answer; one that grants a hundred things has ten thousand.
+pub const AUTH_ANSWER_BYTES_MAX: usize = 1 << 20;
+
 /// How long a refused client may take to close its end.
 pub const LINGER_MILLISECONDS: u64 = 1_000;
 

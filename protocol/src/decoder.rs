@@ -121,6 +121,21 @@ impl Decoder {
         Ok(decoded)
     }
 
+    /// The topic of the MPUB that `input` begins with, when its line is there and legal now. NSQ
+    /// asks whether the client may publish there before it reads the messages.
+    pub fn batch_topic(&self, input: &[u8], conversation: Conversation) -> Option<TopicName> {
+        if let Some(batch) = &self.batch {
+            return Some(batch.topic);
+        }
+        if !input.starts_with(b"MPUB ") || conversation.permits(Verb::PublishMany).is_err() {
+            return None;
+        }
+        let line = input.get(..LINE_BYTES_MAX).unwrap_or(input);
+        let line_bytes = line.iter().position(|&byte| byte == b'\n')? + 1;
+        let (_, mut parameters) = words(input, line_bytes);
+        TopicName::parse(parameters.next()?).ok()
+    }
+
     /// What NSQ tells a client that stops sending in the middle of a body: `input` is all that will
     /// ever come, and [`Decoder::decode`] has just asked for more. `None` when the end came between
     /// two commands or in a line, where NSQ closes in silence.

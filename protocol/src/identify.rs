@@ -311,7 +311,7 @@ fn in_range(milliseconds: i64, shortest: Duration, longest: Duration) -> Option<
 }
 
 /// The body as text, with U+FFFD for every byte that is not UTF-8.
-fn text_of(body: &[u8]) -> String {
+pub(crate) fn text_of(body: &[u8]) -> String {
     let mut text = String::with_capacity(body.len());
     for chunk in body.utf8_chunks() {
         text.push_str(chunk.valid());

@@ -11,12 +11,14 @@
 //! | what a client is refused with, and whether that closes the connection | [`refusal`] |
 //! | what the broker sends | [`frame`] |
 //! | what is agreed at IDENTIFY | [`identify`] |
+//! | what an authorization server is asked, and grants | [`authorization`] |
 //! | how a client writes its commands | [`request`] |
 //! | what nsqd tells nsqlookupd | [`discovery`] |
-//! | HTTP heads, bodies and answers, as NSQ's server gives them | [`http`] |
+//! | HTTP heads, bodies and answers, as NSQ's server gives them; requests of ours | [`http`] |
 //! | the bodies of `/stats` and of nsqlookupd's answers | [`stats`], [`lookup`] |
 //! | JSON with Go's escapes | [`json`] |
 
+pub mod authorization;
 pub mod command;
 pub mod conversation;
 pub mod decoder;

@@ -461,3 +461,29 @@ fn a_command_knows_its_verb() {
     let Ok(Decoded::Command { command, .. }) = decoded else { panic!("{decoded:?}") };
     assert_eq!(command.verb(), Verb::PublishDeferred);
 }
+
+#[test]
+fn the_topic_of_a_batch_is_known_from_its_line() {
+    let known = |decoder: &Decoder, input: &[u8], conversation| {
+        decoder.batch_topic(input, conversation).map(|topic| topic.to_string())
+    };
+    let fresh = Decoder::new(Limits::default());
+    let without_tls = Conversation { tls_missing: true, ..FRESH };
+    for (input, conversation, topic) in [
+        (&b"MPUB t\n"[..], FRESH, Some("t")),
+        (b"MPUB t\r\n", SUBSCRIBED, Some("t")),
+        (b"MPUB t more\n\0", CLOSING, Some("t")),
+        (b"MPUB t", FRESH, None),
+        (b"MPUB t\n", without_tls, None),
+        (b"MPUB t*\n", FRESH, None),
+        (b"MPUB\n", FRESH, None),
+        (b"PUB t\n", FRESH, None),
+        (b"", FRESH, None),
+    ] {
+        assert_eq!(known(&fresh, input, conversation).as_deref(), topic, "{input:?}");
+    }
+    let mut decoder = Decoder::new(Limits::default());
+    let begun = b"MPUB t\n\0\0\0\x0e\0\0\0\x02\0\0\0\x01a";
+    assert!(matches!(decoder.decode(begun, FRESH), Ok(Decoded::NeedMore { .. })));
+    assert_eq!(known(&decoder, begun, FRESH).as_deref(), Some("t"));
+}

@@ -4,6 +4,7 @@
 //! It knows NSQ's wire formats on its own account and uses none of the code under test. The tests
 //! themselves lie in `tests/`, one file a theme.
 
+pub mod auth_server;
 pub mod broker;
 pub mod client;
 pub mod crew;

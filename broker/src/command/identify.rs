@@ -6,7 +6,6 @@ use crate::connection::heartbeat::Heartbeat;
 use crate::keys::ConnectionKey;
 use crate::shard::state::State;
 use protocol::identify::{IdentifyRequest, negotiate};
-use protocol::refusal::Refusal;
 
 /// Agrees, or refuses. Only what is built is offered.
 pub fn identify(state: &mut State, key: ConnectionKey, body: &[u8], now: Now) {
@@ -27,9 +26,4 @@ pub fn identify(state: &mut State, key: ConnectionKey, body: &[u8], now: Now) {
         }
     }
     state.queue_to_send(key);
-}
-
-/// AUTH: there is no authorization server to ask.
-pub fn auth(state: &mut State, key: ConnectionKey) {
-    super::refuse(state, key, Refusal::auth_disabled());
 }

@@ -4,6 +4,7 @@
 //! takes effect on this core, or is sent on its way to the core that owns the topic. Nothing here
 //! waits: what must is a [`Step`] that the connection's reader takes.
 
+pub mod authorize;
 pub mod consume;
 pub mod identify;
 pub mod publish;
@@ -35,6 +36,8 @@ pub enum Step {
     },
     /// On another core, with the rest of these bytes.
     Move(ShardId),
+    /// With the rest of these bytes, when an authorization server has answered.
+    Authorize(authorize::Reason),
     /// With a subscription, which may have to wait for a new channel to be kept.
     Subscribe(TopicName, ChannelName),
     /// Not at all.
@@ -51,6 +54,12 @@ pub fn execute(
 ) -> (usize, Step) {
     let mut consumed = 0;
     loop {
+        if state.config.auth.is_some()
+            && let Some(step) =
+                authorize::obstacle_to_batch(state, key, decoder, &input[consumed..], now)
+        {
+            return (consumed_at(step, consumed, input), step);
+        }
         let Some(connection) = state.connections.get_mut(key) else { return (consumed, Step::End) };
         if connection.life != crate::connection::Life::Open {
             return (input.len(), Step::End);
@@ -72,7 +81,8 @@ pub fn execute(
             }
             continue;
         }
-        let (command, length) = match decoder.decode(rest, connection.session.conversation) {
+        let conversation = connection.session.conversation;
+        let (command, length) = match decoder.decode(rest, conversation) {
             Ok(Decoded::NeedMore { .. }) => return (consumed, Step::ReadOn),
             Ok(Decoded::Command { command, consumed: length }) => (command, length),
             Err(DecodeError::LineTooLong) => {
@@ -84,6 +94,9 @@ pub fn execute(
             }
         };
         connection.session.heartbeat.heard(now.tick);
+        if let Some(step) = authorize::obstacle(state, key, &command, now) {
+            return (consumed_at(step, consumed, input), step);
+        }
         match command {
             Command::Finish(id) => consume::finish(state, key, id),
             Command::Publish { .. }
@@ -99,7 +112,10 @@ pub fn execute(
             Command::Touch(id) => consume::touch(state, key, id, now),
             Command::Nop => {}
             Command::Identify(body) => identify::identify(state, key, body, now),
-            Command::Auth(_) => identify::auth(state, key),
+            Command::Auth(secret) => match authorize::auth(state, key, secret) {
+                Step::End => return (input.len(), Step::End),
+                step => return (consumed + length, step),
+            },
             Command::Subscribe { topic, channel } => {
                 let owner = state.placement.owner_of(topic);
                 if owner != state.here {
@@ -108,6 +124,7 @@ pub fn execute(
                 return (consumed + length, Step::Subscribe(topic, channel));
             }
             Command::StartClose => {
+                let connection = &mut state.connections[key];
                 connection.session.conversation.phase = Phase::Closing;
                 connection.answer(Reply::Response(b"CLOSE_WAIT".to_vec()));
                 consume::stop(state, key);
@@ -116,6 +133,11 @@ pub fn execute(
         }
         consumed += length;
     }
+}
+
+/// How much of the input is done with when a command was not executed for want of a permission.
+fn consumed_at(step: Step, consumed: usize, input: &[u8]) -> usize {
+    if step == Step::End { input.len() } else { consumed }
 }
 
 /// Refuses a command, and says so in the log; the connection ends if the refusal is fatal.

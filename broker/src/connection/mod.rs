@@ -7,11 +7,13 @@
 //! |---|---|
 //! | reading and cutting commands | [`reader`] |
 //! | the order of answers | [`answers`] |
+//! | what a client may do | [`authorization`] |
 //! | what waits to be sent | [`output`] |
 //! | heartbeats and giving up on a peer | [`heartbeat`] |
 //! | the socket itself | [`socket`] |
 
 pub mod answers;
+pub mod authorization;
 pub mod handoff;
 pub mod heartbeat;
 pub mod output;
@@ -24,6 +26,7 @@ use crate::keys::{ChannelKey, SubscriberKey, TopicKey};
 use crate::rings::Rings;
 use crate::routing::placement::Following;
 use answers::Answers;
+use authorization::Authorization;
 use heartbeat::Heartbeat;
 use output::Output;
 use peer::Peer;
@@ -56,6 +59,8 @@ pub struct Session {
     pub settings: Settings,
     /// What it may say now.
     pub conversation: Conversation,
+    /// What it may do, where that is asked for.
+    pub authorization: Authorization,
     /// Whether it said its magic.
     pub introduced: bool,
     /// Seconds since the Unix epoch.

@@ -50,6 +50,10 @@ pub async fn serve(shard: Rc<Shard>, key: ConnectionKey, unread: Vec<u8>) {
                 }
                 reader.execute_unread()
             }
+            Step::Authorize(reason) => {
+                reader.shard.authorize(key, reason).await;
+                reader.execute_unread()
+            }
             Step::Subscribe(topic, channel) => {
                 reader.subscribe(topic, channel).await;
                 reader.execute_unread()

@@ -24,6 +24,9 @@ const REDIRECTS_MAX: u32 = 10;
 /// So many hosts' addresses are looked up at once; each look-up keeps a thread, for as long as the
 /// system's resolver takes.
 const LOOKUPS_MAX: u64 = 8;
+/// So many requests of a core are on their way at once; more wait, within their time. They must not
+/// take all descriptors when whoever is asked does not answer and thousands of clients want to know.
+const REQUESTS_MAX: u64 = 1_024;
 /// What is read at once.
 const READ_BYTES: usize = 4096;
 
@@ -82,12 +85,14 @@ impl From<BadAnswer> for Failure {
 pub struct Client {
     user_agent: String,
     lookups: Rc<Semaphore>,
+    requests: Semaphore,
 }
 
 impl Client {
     /// One that calls itself `user_agent`.
     pub fn new(user_agent: String) -> Self {
-        Self { user_agent, lookups: Rc::new(Semaphore::new(LOOKUPS_MAX)) }
+        let lookups = Rc::new(Semaphore::new(LOOKUPS_MAX));
+        Self { user_agent, lookups, requests: Semaphore::new(REQUESTS_MAX) }
     }
 
     /// Asks, and waits for an answer with at most `body_bytes_max` bytes of content. Redirects are
@@ -102,6 +107,8 @@ impl Client {
         body_bytes_max: usize,
     ) -> Result<Answer, Failure> {
         let asked = async {
+            // Given back when it is dropped; it fails only when the semaphore was closed.
+            let _one_of_many = self.requests.acquire_permit(1).await.ok();
             for _ in 0..=REDIRECTS_MAX {
                 let answer = self.ask_once(&request, patience, body_bytes_max).await?;
                 match answer.location {

@@ -7,6 +7,7 @@
 
 use super::Shard;
 use super::state::Job;
+use crate::connection::authorization::Authorization;
 use crate::connection::heartbeat::Heartbeat;
 use crate::connection::peer::Peer;
 use crate::connection::socket::Socket;
@@ -174,6 +175,7 @@ impl Shard {
             heartbeat: Heartbeat::start(settings.heartbeat_interval, now.tick),
             settings,
             conversation: Conversation::fresh(),
+            authorization: Authorization::default(),
             introduced: false,
             connected_at: now.wall.0 / 1_000_000_000,
             published: BTreeMap::new(),

@@ -13,6 +13,7 @@
 mod abreast;
 pub mod administration;
 pub mod alarms;
+mod authorization;
 pub mod departure;
 pub mod doors;
 mod files;

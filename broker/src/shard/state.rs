@@ -211,11 +211,17 @@ impl State {
 
     /// How the messages of a new topic are named.
     pub fn new_ids(&mut self) -> IdSpace {
-        // Marsaglia's xorshift: topics must differ, nobody must not be able to guess.
+        let any = self.any_number();
+        IdSpace::new(self.config.node_id, any)
+    }
+
+    /// A number that need not be hard to guess, and differs from the last ones.
+    pub fn any_number(&mut self) -> u64 {
+        // Marsaglia's xorshift.
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        IdSpace::new(self.config.node_id, self.random)
+        self.random
     }
 
     // --- publishing ---

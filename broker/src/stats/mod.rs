@@ -127,6 +127,7 @@ fn is_wanted(wanted: Option<&str>, name: &str) -> bool {
 fn client_stats(connection: &Connection, subscriber: Option<&Subscriber>) -> ClientStats {
     let session = &connection.session;
     let settings = &session.settings;
+    let grants = session.authorization.grants();
     ClientStats {
         client_id: settings.client_id.clone(),
         hostname: settings.hostname.clone(),
@@ -141,6 +142,9 @@ fn client_stats(connection: &Connection, subscriber: Option<&Subscriber>) -> Cli
         connect_ts: session.connected_at,
         sample_rate: settings.sample_rate,
         user_agent: settings.user_agent.clone(),
+        authed: session.authorization.has_any(),
+        auth_identity: grants.map_or_else(String::new, |grants| grants.identity.clone()),
+        auth_identity_url: grants.map_or_else(String::new, |grants| grants.identity_url.clone()),
         topology_zone: settings.topology_zone.clone(),
         topology_region: settings.topology_region.clone(),
         pub_counts: session

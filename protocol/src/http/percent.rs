@@ -33,19 +33,19 @@ pub(super) fn decode(text: &[u8], plus: Plus) -> Option<Vec<u8>> {
 
 /// A path for a `Location` header: everything that could be misread is escaped, in upper case.
 pub(super) fn encode_path(path: &str) -> String {
-    encode(path, b"-_.~$&+,/:;=@")
+    encode(path.as_bytes(), b"-_.~$&+,/:;=@")
 }
 
 /// A name or value of a query: everything but letters, digits and `-_.~` is escaped, and a blank is
 /// a `+`.
-pub(super) fn encode_value(value: &str) -> String {
+pub(super) fn encode_value(value: &[u8]) -> String {
     encode(value, b"-_.~ ").replace(' ', "+")
 }
 
-fn encode(text: &str, kept: &[u8]) -> String {
+fn encode(text: &[u8], kept: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut encoded = String::with_capacity(text.len());
-    for &byte in text.as_bytes() {
+    for &byte in text {
         if byte.is_ascii_alphanumeric() || kept.contains(&byte) {
             encoded.push(char::from(byte));
         } else {
