@@ -192,7 +192,7 @@ impl Log {
             first: name.first(),
             created,
             previous: before.map_or(name, |before| before.name),
-            kept_end: None,
+            kept: None,
         };
         self.segments.push_back(Segment::new(header));
         header

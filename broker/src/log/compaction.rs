@@ -9,14 +9,16 @@
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+use super::Closed;
 use super::block::{BLOCK_HEADER_BYTES, Block, Deferral, Layout, Place};
 use super::index::{Entry, Index};
 use super::scan::{Scanner, Step};
-use super::segment::{BLOCKS_START, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName};
+use super::segment::{BLOCKS_START, Kept, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName};
 use crate::limits::READ_BYTES;
 use crate::message::Sequence;
 use bytes::{Bytes, BytesMut};
 use std::fmt;
+use std::num::NonZeroU64;
 use std::ops::Range;
 
 /// See the head of this file.
@@ -27,6 +29,8 @@ pub struct Compaction {
     scanner: Scanner,
     /// In order, apart. What lies before the scanner was taken out.
     needed: std::iter::Peekable<std::vec::IntoIter<Range<Sequence>>>,
+    /// How many that were, each as often as a channel needs it.
+    needed_count: u64,
     /// The old file's, when it was read.
     header: Option<SegmentHeader>,
     file_bytes: u64,
@@ -44,7 +48,7 @@ pub struct Compaction {
 pub struct Compacted {
     pub(super) segment: SegmentName,
     pub(super) bytes: u64,
-    pub(super) end: Sequence,
+    pub(super) kept: Kept,
     pub(super) index: Index,
 }
 
@@ -75,17 +79,20 @@ impl std::error::Error for Unfit {}
 impl Compaction {
     pub(super) fn new(
         base: u64,
-        segment: SegmentName,
-        file_bytes: u64,
-        bound: Sequence,
+        closed: &Closed,
         needed: Vec<Range<Sequence>>,
+        needed_count: u64,
     ) -> Self {
+        let Closed { name: segment, bytes: file_bytes, .. } = *closed;
+        let end = closed.messages.end;
+        let bound = closed.kept.map_or(end, |kept| kept.end.min(end));
         let start = Entry::block(segment.first(), BLOCKS_START, 0);
         Self {
             base,
             segment,
             scanner: Scanner::new(base, segment, start, file_bytes, bound),
             needed: needed.into_iter().peekable(),
+            needed_count,
             header: None,
             file_bytes,
             is_done: false,
@@ -208,12 +215,13 @@ impl Compaction {
     /// When [`Self::next_read`] still asks for something.
     pub fn finish(self) -> Option<([u8; SEGMENT_HEADER_BYTES], Compacted)> {
         assert!(self.next_read().is_none(), "all that was asked for must be fed");
-        let Self { segment, bytes, end, index, header, .. } = self;
+        let Self { segment, bytes, end, index, header, needed_count, .. } = self;
         if bytes == BLOCKS_START {
             return None;
         }
-        let header = SegmentHeader { kept_end: Some(end), ..header? };
-        Some((header.encode(), Compacted { segment, bytes, end, index }))
+        let kept = Kept { end, needed: NonZeroU64::new(needed_count) };
+        let header = SegmentHeader { kept: Some(kept), ..header? };
+        Some((header.encode(), Compacted { segment, bytes, kept, index }))
     }
 }
 

@@ -42,7 +42,7 @@ pub use append::{KeptMessage, Write};
 pub use compaction::{Compacted, Compaction};
 pub use gaps::Gaps;
 pub use reading::{Cursor, Damage, Found, LoadReport, ReadPlan, Reading, Run, RunLimit};
-pub use segment::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName};
+pub use segment::{HeaderError, Kept, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName};
 
 use crate::limits::SEGMENT_BYTES_MAX;
 use crate::message::{Sequence, Timestamp};
@@ -110,6 +110,8 @@ pub struct Closed {
     pub messages: Range<Sequence>,
     /// How long its file is.
     pub bytes: u64,
+    /// What was kept of it when it was written anew, if it was.
+    pub kept: Option<Kept>,
 }
 
 #[derive(Debug)]
@@ -127,8 +129,8 @@ struct Segment {
     unwritten_header: Option<[u8; SEGMENT_HEADER_BYTES]>,
     /// Whether blocks may be added.
     is_open: bool,
-    /// See [`SegmentHeader::kept_end`].
-    kept_end: Option<Sequence>,
+    /// See [`SegmentHeader::kept`].
+    kept: Option<Kept>,
     /// Which of its files the index is about.
     generation: u32,
     /// Its file is being replaced: nobody knows which one a read finds.
@@ -179,7 +181,7 @@ impl Log {
                     first: segment.name.first(),
                     created: segment.created,
                     previous: segment.previous,
-                    kept_end: None,
+                    kept: None,
                 };
                 header.encode()
             });
@@ -191,7 +193,7 @@ impl Log {
                 written_bytes: segment.bytes,
                 unwritten_header,
                 is_open: unwritten_header.is_some(),
-                kept_end: segment.kept_end,
+                kept: segment.kept,
                 generation: 0,
                 is_replacing: false,
                 index: segment.index,
@@ -344,7 +346,7 @@ impl Segment {
             written_bytes: BLOCKS_START,
             unwritten_header: Some(header.encode()),
             is_open: true,
-            kept_end: None,
+            kept: None,
             generation: 0,
             is_replacing: false,
             index: Index::new(name),

@@ -201,7 +201,7 @@ impl Log {
             self.gaps.add(sequence..bound);
             return Missing::Gap { end: bound };
         };
-        if segment.kept_end.is_some_and(|end| end <= sequence) {
+        if segment.kept.is_some_and(|kept| kept.end <= sequence) {
             self.gaps.add(sequence..bound);
             return Missing::Gap { end: bound };
         }
@@ -243,8 +243,8 @@ impl Log {
         let mut bound = self.bound(at + 1);
         let next = self.segments.get(at + 1);
         let mut is_followed = next.is_none_or(|next| next.previous == plan.segment);
-        if let Some(end) = segment.kept_end {
-            bound = bound.min(end);
+        if let Some(kept) = segment.kept {
+            bound = bound.min(kept.end);
             is_followed = true;
         }
         let mut file_end = self.segments[at].written_bytes;

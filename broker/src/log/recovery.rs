@@ -18,7 +18,7 @@
 use super::index::{Entry, Index};
 use super::reading::{Damage, ReadPlan};
 use super::scan::{Scanner, Step};
-use super::segment::{BLOCKS_START, HeaderError, SegmentHeader, SegmentName};
+use super::segment::{BLOCKS_START, HeaderError, Kept, SegmentHeader, SegmentName};
 use crate::message::{Sequence, Timestamp};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,8 +35,8 @@ pub struct SegmentFile {
     pub bytes: u64,
     /// The segment that came before it when it was started.
     pub previous: SegmentName,
-    /// See [`SegmentHeader::kept_end`].
-    pub kept_end: Option<Sequence>,
+    /// See [`SegmentHeader::kept`].
+    pub kept: Option<Kept>,
     /// When it was started.
     pub created: Timestamp,
 }
@@ -79,8 +79,8 @@ impl SegmentFile {
         if header.first != name.first() {
             return Err(SetAside::Renamed(SegmentName(header.first)));
         }
-        let SegmentHeader { base, previous, kept_end, created, .. } = header;
-        Ok(Self { name, base, bytes, previous, kept_end, created })
+        let SegmentHeader { base, previous, kept, created, .. } = header;
+        Ok(Self { name, base, bytes, previous, kept, created })
     }
 }
 
@@ -89,7 +89,7 @@ impl SegmentFile {
 pub struct RecoveredSegment {
     pub(super) name: SegmentName,
     pub(super) previous: SegmentName,
-    pub(super) kept_end: Option<Sequence>,
+    pub(super) kept: Option<Kept>,
     pub(super) created: Timestamp,
     /// Where it ends, a torn end left out.
     pub(super) bytes: u64,
@@ -288,7 +288,7 @@ impl Recovery {
             let segment = RecoveredSegment {
                 name: file.name,
                 previous: file.previous,
-                kept_end: file.kept_end,
+                kept: file.kept,
                 created: file.created,
                 bytes: file.bytes,
                 end: next.unwrap_or(file.name.first()),
@@ -303,7 +303,7 @@ impl Recovery {
             }
             let start = Entry::block(file.name.first(), BLOCKS_START, 0);
             let bound = next.unwrap_or(Sequence(u64::MAX));
-            let bound = file.kept_end.map_or(bound, |end| end.min(bound));
+            let bound = file.kept.map_or(bound, |kept| kept.end.min(bound));
             let scanner = Scanner::new(self.base, file.name, start, file.bytes, bound);
             let is_last = next.is_none();
             self.scan =
@@ -326,7 +326,7 @@ impl Recovery {
             bytes: lost,
             missing: sequence..sequence,
         };
-        if let Some(kept_end) = segment.kept_end {
+        if let Some(Kept { end: kept_end, .. }) = segment.kept {
             if is_last {
                 segment.end = kept_end.max(segment.name.first().next());
             }
@@ -350,7 +350,7 @@ impl Recovery {
         if is_missing {
             segment.missing.push(damage.missing.clone());
         }
-        let is_followed = is_followed || segment.kept_end.is_some();
+        let is_followed = is_followed || segment.kept.is_some();
         let is_damaged = is_missing && (is_followed || 0 < damage.bytes);
         if is_damaged || (is_partly_unreadable && 0 < damage.bytes) {
             self.recovered.damage.push(damage);

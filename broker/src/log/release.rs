@@ -84,22 +84,22 @@ impl Log {
                 name: segment.name,
                 messages,
                 bytes: segment.written_bytes,
+                kept: segment.kept,
             })
         })
     }
 
     /// Writes a closed segment anew, with none but the messages of `needed`, which are ranges in
-    /// order and apart. `None` when there is no such segment.
+    /// order and apart; `count` of them, each as often as a channel needs it. `None` when there is no
+    /// such segment.
     pub fn compaction(
         &self,
         segment: SegmentName,
         needed: Vec<Range<Sequence>>,
+        count: u64,
     ) -> Option<Compaction> {
         let closed = self.closed_segments().find(|closed| closed.name == segment)?;
-        let at = self.segments.binary_search_by_key(&segment, |segment| segment.name).ok()?;
-        let kept_end = self.segments[at].kept_end;
-        let bound = kept_end.map_or(closed.messages.end, |end| end.min(closed.messages.end));
-        Some(Compaction::new(self.ids.base(), segment, closed.bytes, bound, needed))
+        Some(Compaction::new(self.ids.base(), &closed, needed, count))
     }
 
     /// A segment's file is about to be replaced. Until [`Self::replaced`] or
@@ -112,7 +112,7 @@ impl Log {
 
     /// A segment's file was replaced; false when the log has given it up meanwhile.
     pub fn replaced(&mut self, compacted: Compacted) -> bool {
-        let Compacted { segment: name, bytes, end, index } = compacted;
+        let Compacted { segment: name, bytes, kept, index } = compacted;
         let Ok(at) = self.segments.binary_search_by_key(&name, |segment| segment.name) else {
             return false;
         };
@@ -120,7 +120,7 @@ impl Log {
         let segment = &mut self.segments[at];
         segment.next_offset = bytes;
         segment.written_bytes = bytes;
-        segment.kept_end = Some(end);
+        segment.kept = Some(kept);
         segment.index = index;
         segment.generation += 1;
         segment.is_replacing = false;

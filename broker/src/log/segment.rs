@@ -9,7 +9,8 @@
 //! 32  i64  when it was started, in nanoseconds since 1970
 //! 40  u64  first sequence of the segment before it; its own if there was none
 //! 48  u64  one past its last message, if it was written anew without those that nobody needed
-//! 56       zero
+//! 56  u64  how many were needed then, one for each channel that needed it; zero in any other file,
+//!          and in those written before they were counted
 //! ```
 //!
 //! All numbers are big-endian. Blocks follow without anything between them. Knows: this layout,
@@ -20,6 +21,7 @@
 use super::fields::Fields;
 use crate::message::{Sequence, Timestamp};
 use std::fmt;
+use std::num::NonZeroU64;
 
 /// How many bytes of a segment come before its first block.
 pub const SEGMENT_HEADER_BYTES: usize = 64;
@@ -70,9 +72,18 @@ pub struct SegmentHeader {
     /// The segment before it, at that time; itself if there was none. When another one comes before
     /// it now, those between were deleted.
     pub previous: SegmentName,
-    /// One past its last message, if it was written anew without those that nobody needed; others
-    /// end where the next one starts.
-    pub kept_end: Option<Sequence>,
+    /// What it was written anew with, if it was; others end where the next one starts.
+    pub kept: Option<Kept>,
+}
+
+/// What was kept of a segment when it was written anew without the messages that nobody needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// One past its last message.
+    pub end: Sequence,
+    /// How many of its messages were needed; one counts as often as channels needed it. `None` when
+    /// it was not counted.
+    pub needed: Option<NonZeroU64>,
 }
 
 /// Why a file is not taken as a segment.
@@ -113,8 +124,10 @@ impl SegmentHeader {
         covered.extend_from_slice(&self.first.0.to_be_bytes());
         covered.extend_from_slice(&self.created.0.to_be_bytes());
         covered.extend_from_slice(&self.previous.0.0.to_be_bytes());
-        covered.extend_from_slice(&self.kept_end.unwrap_or_default().0.to_be_bytes());
-        covered.resize(SEGMENT_HEADER_BYTES - 12, 0);
+        let kept_end = self.kept.map_or(0, |kept| kept.end.0);
+        covered.extend_from_slice(&kept_end.to_be_bytes());
+        let needed = self.kept.and_then(|kept| kept.needed).map_or(0, NonZeroU64::get);
+        covered.extend_from_slice(&needed.to_be_bytes());
         let bytes = [&MAGIC[..], &crc32fast::hash(&covered).to_be_bytes(), &covered].concat();
         bytes.try_into().expect("8 + 4 + 52 is 64")
     }
@@ -149,12 +162,16 @@ impl SegmentHeader {
             first: Sequence(fields.u64()?),
             created: Timestamp(fields.i64()?),
             previous: SegmentName(Sequence(fields.u64()?)),
-            kept_end: Some(Sequence(fields.u64()?)).filter(|end| 0 < end.0),
+            kept: Self::kept(Sequence(fields.u64()?), fields.u64()?),
         };
         // No log comes so far, and what counts on must not start again at zero.
-        let ends = [Some(header.first), header.kept_end];
+        let ends = [Some(header.first), header.kept.map(|kept| kept.end)];
         let is_possible = ends.into_iter().flatten().all(|end| end.0 < u64::MAX);
         Some(if is_possible { Ok(header) } else { Err(HeaderError::Damaged) })
+    }
+
+    fn kept(end: Sequence, needed: u64) -> Option<Kept> {
+        (0 < end.0).then_some(Kept { end, needed: NonZeroU64::new(needed) })
     }
 }
 
@@ -167,7 +184,7 @@ mod tests {
         first: Sequence(258),
         created: Timestamp(1_700_000_000_000_000_000),
         previous: SegmentName(Sequence(7)),
-        kept_end: None,
+        kept: None,
     };
 
     #[test]
@@ -177,10 +194,20 @@ mod tests {
         assert_eq!(bytes[12..32], *b"\0\0\0\x01\0\0\x11\x22\x33\x44\x55\x66\0\0\0\0\0\0\x01\x02");
         assert_eq!(bytes[40..], *b"\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
         assert_eq!(SegmentHeader::decode(&bytes), Ok(HEADER));
-        let shorter = SegmentHeader { kept_end: Some(Sequence(260)), ..HEADER };
+        let kept = Kept { end: Sequence(260), needed: NonZeroU64::new(513) };
+        let shorter = SegmentHeader { kept: Some(kept), ..HEADER };
         let bytes = shorter.encode();
-        assert_eq!(bytes[40..], *b"\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\x01\x04\0\0\0\0\0\0\0\0");
+        assert_eq!(bytes[40..], *b"\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\x01\x04\0\0\0\0\0\0\x02\x01");
         assert_eq!(SegmentHeader::decode(&bytes), Ok(shorter));
+    }
+
+    #[test]
+    fn a_header_from_before_what_was_needed_was_counted_is_read() {
+        let bytes = *b"\x89NSQlog\n\xea\xd8\x22\x35\0\0\0\x01\0\0\x11\x22\x33\x44\x55\x66\
+            \0\0\0\0\0\0\x01\x02\x17\x97\x9c\xfe\x36\x2a\0\0\0\0\0\0\0\0\0\x07\
+            \0\0\0\0\0\0\x01\x04\0\0\0\0\0\0\0\0";
+        let kept = Some(Kept { end: Sequence(260), needed: None });
+        assert_eq!(SegmentHeader::decode(&bytes), Ok(SegmentHeader { kept, ..HEADER }));
     }
 
     #[test]

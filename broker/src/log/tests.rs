@@ -201,7 +201,7 @@ fn a_block_goes_out_behind_its_segments_header_and_becomes_visible_when_written(
         first: Sequence(0),
         created: Timestamp(0),
         previous,
-        kept_end: None,
+        kept: None,
     };
     assert_eq!(header, expected);
     assert_eq!((write.segment, write.offset), (SegmentName(Sequence(0)), 64));
@@ -437,7 +437,7 @@ fn files_that_are_no_segments_are_named_with_the_reason() {
 
     let file = |first, base| {
         let name = SegmentName(Sequence(first));
-        SegmentFile { name, base, bytes: 64, previous: name, kept_end: None, created: Timestamp(0) }
+        SegmentFile { name, base, bytes: 64, previous: name, kept: None, created: Timestamp(0) }
     };
     let (recovery, others) = Recovery::new(vec![file(0, 7), file(9, 8)], Sequence(0));
     assert_eq!(others, [(SegmentName(Sequence(0)), SetAside::OtherTopic)]);
@@ -918,7 +918,7 @@ fn messages_that_keep_their_ids_keep_them_when_their_segment_is_written_anew() {
     append(&mut log, &body("ours"));
     commit(&mut log, &mut disk);
     let segment = SegmentName(Sequence(0));
-    let mut compaction = log.compaction(segment, vec![Sequence(1)..Sequence(2)]).unwrap();
+    let mut compaction = log.compaction(segment, vec![Sequence(1)..Sequence(2)], 1).unwrap();
     let mut new = vec![0; SEGMENT_HEADER_BYTES];
     while let Some((offset, bytes)) = compaction.next_read() {
         let data = &disk.files[&segment][usize::try_from(offset).unwrap()..][..bytes];

@@ -98,11 +98,15 @@ impl Shard {
         in_topic(&mut |topic| compaction = topic.compaction(segment));
         let Some(compaction) = compaction else { return Ok(()) };
         let mut compacted = match folder.write_anew(compaction).await {
-            Ok(None) => return Ok(()),
+            Ok(None) => {
+                in_topic(&mut |topic| topic.leave_as_it_is(segment));
+                return Ok(());
+            }
             Ok(compacted) => compacted,
             Err(error) => {
-                let try_again = error.kind() != std::io::ErrorKind::InvalidData;
-                in_topic(&mut |topic| topic.not_compacted(segment, try_again));
+                if error.kind() == std::io::ErrorKind::InvalidData {
+                    in_topic(&mut |topic| topic.leave_as_it_is(segment));
+                }
                 return Err(error);
             }
         };
@@ -111,10 +115,7 @@ impl Shard {
         let mut is_wanted = true;
         in_topic(&mut |topic| match (&replaced, compacted.take()) {
             (Ok(()), Some(compacted)) => is_wanted = topic.log_mut().replaced(compacted),
-            _ => {
-                topic.log_mut().not_replaced(segment);
-                topic.not_compacted(segment, true);
-            }
+            _ => topic.log_mut().not_replaced(segment),
         });
         if !is_wanted {
             // The log gave it up meanwhile, and the old file went before the new one came.

@@ -17,11 +17,11 @@ use crate::channel::{Channel, Outgoing, Room, messages_in};
 use crate::clock::{Now, Tick};
 use crate::keys::{ChannelKey, ConnectionKey};
 use crate::log::checkpoint::{Record, TopicCheckpoint};
-use crate::log::{Log, ReadPlan, Write};
+use crate::log::{Log, ReadPlan, SegmentName, Write};
 use crate::message::{Sequence, Timestamp};
 use protocol::name::{ChannelName, TopicName};
 use slotmap::SlotMap;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -55,8 +55,8 @@ pub struct Topic {
     /// Ephemeral topics: the memory at which to look for what nobody needs.
     look_again_at_bytes: usize,
     changed: bool,
-    /// Segments that were written anew.
-    kept: retention::Kept,
+    /// Segments that cannot be written anew.
+    unfit: BTreeSet<SegmentName>,
     /// The next record tells everything.
     records_all: bool,
     /// The log's end as the last record had it.
@@ -80,7 +80,7 @@ impl Topic {
             message_bytes: 0,
             look_again_at_bytes: UNNEEDED_BYTES_MIN,
             changed: true,
-            kept: retention::Kept::default(),
+            unfit: BTreeSet::new(),
             records_all: true,
             recorded_end: Sequence(0),
         }

@@ -11,7 +11,6 @@ use super::Topic;
 use crate::channel::messages_in;
 use crate::log::{Closed, Compaction, SegmentName};
 use crate::message::{Sequence, shared};
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Segments shorter than this part of a full one (4 KiB by default) are not worth writing anew: a
@@ -27,10 +26,6 @@ pub struct Waste {
     pub compact: Vec<SegmentName>,
 }
 
-/// What was needed of the segments that were written anew, when they were, in messages times
-/// channels.
-pub type Kept = BTreeMap<SegmentName, u64>;
-
 /// How many messages of one segment are needed.
 #[derive(Clone, Copy, Debug, Default)]
 struct Needed {
@@ -45,7 +40,7 @@ impl Topic {
     pub fn find_waste(&mut self) -> Waste {
         let closed: Vec<_> = self.log.closed_segments().collect();
         let is_there = |name| closed.binary_search_by_key(&name, |closed| closed.name).is_ok();
-        self.kept.retain(|&name, _| is_there(name));
+        self.unfit.retain(|&name| is_there(name));
         let Some(last) = closed.last() else { return Waste::default() };
         let mut bounds: Vec<_> = closed.iter().map(|closed| closed.messages.start).collect();
         bounds.push(last.messages.end);
@@ -63,8 +58,13 @@ impl Topic {
     }
 
     fn is_mostly_waste(&self, closed: &Closed, needed: Needed) -> bool {
-        let (there, needed) = match self.kept.get(&closed.name) {
-            Some(&kept) => (kept, needed.sum),
+        if self.unfit.contains(&closed.name) {
+            return false;
+        }
+        let (there, needed) = match closed.kept.and_then(|kept| kept.needed) {
+            // What several channels needed may overlap in part, and overlap less by now: only the
+            // same count says whether less would be there.
+            Some(kept) => (kept.get(), needed.sum),
             None => {
                 let range = &closed.messages;
                 // Segments behind it that were deleted are gaps.
@@ -77,14 +77,14 @@ impl Topic {
     }
 
     /// Writes a segment anew, with what is needed of it now; `None` when it is gone.
-    pub fn compaction(&mut self, segment: SegmentName) -> Option<Compaction> {
+    pub fn compaction(&self, segment: SegmentName) -> Option<Compaction> {
         let closed = self.log.closed_segments().find(|closed| closed.name == segment)?;
         let needed = std::iter::once(self.released..self.log.end())
             .chain(self.channels.iter().flat_map(|(_, channel)| channel.needed()))
             .filter_map(|range| shared(&range, &closed.messages))
             .collect::<Vec<_>>();
-        self.kept.insert(segment, messages_in(&needed));
-        self.log.compaction(segment, merged(needed))
+        let count = messages_in(&needed);
+        self.log.compaction(segment, merged(needed), count)
     }
 
     /// Gives up the oldest segment, whoever needs it; which files go, and how many messages they
@@ -98,14 +98,9 @@ impl Topic {
         Some((self.log.release_below(range.end), messages))
     }
 
-    /// A segment that was to be written anew was not, and will not be before the next start unless
-    /// it is worth another try.
-    pub fn not_compacted(&mut self, segment: SegmentName, try_again: bool) {
-        if try_again {
-            self.kept.remove(&segment);
-        } else {
-            self.kept.insert(segment, 0);
-        }
+    /// A segment that was to be written anew cannot be; it is not tried again before the next start.
+    pub fn leave_as_it_is(&mut self, segment: SegmentName) {
+        self.unfit.insert(segment);
     }
 
     /// How many messages are looked at to find what can go.

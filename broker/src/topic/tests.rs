@@ -12,7 +12,8 @@ use crate::keys::{ChannelKey, ConnectionKey, SubscriberKey};
 use crate::log::checkpoint::TopicCheckpoint;
 use crate::log::recovery::{Recovery, SegmentFile};
 use crate::log::{
-    Found, LoadReport, Log, LogOptions, ReadPlan, SEGMENT_HEADER_BYTES, SegmentName, Write,
+    Found, Kept, LoadReport, Log, LogOptions, ReadPlan, SEGMENT_HEADER_BYTES, SegmentHeader,
+    SegmentName, Write,
 };
 use crate::message::{Sequence, Timestamp};
 use crate::message_id::IdSpace;
@@ -1001,6 +1002,27 @@ fn a_segment_written_anew_is_no_damage_after_a_restart() {
 }
 
 #[test]
+fn a_segment_written_anew_is_not_written_once_more_after_a_restart() {
+    let mut dialogue = with_three_that_wait();
+    dialogue.tidy();
+    let checkpoint = dialogue.checkpoint();
+    dialogue.restart(&checkpoint, &["c"]);
+    assert_eq!(dialogue.topic.find_waste().compact, []);
+    // Those in which nobody counted what was needed are, once.
+    for file in dialogue.disk.files.values_mut() {
+        let header = SegmentHeader::decode(file).unwrap();
+        let kept = header.kept.map(|kept| Kept { needed: None, ..kept });
+        file[..SEGMENT_HEADER_BYTES].copy_from_slice(&SegmentHeader { kept, ..header }.encode());
+    }
+    dialogue.restart(&checkpoint, &["c"]);
+    assert_eq!(dialogue.topic.find_waste().compact.len(), 3);
+    dialogue.tidy();
+    dialogue.pass(50);
+    dialogue.subscribe("ann", "c", 300);
+    assert_eq!(dialogue.deliver(), "ann: m3/2 m77/2 m150/2");
+}
+
+#[test]
 fn a_segment_written_anew_that_lost_its_end_is_damaged() {
     let mut dialogue = with_three_that_wait();
     dialogue.checkpoint();
@@ -1035,14 +1057,16 @@ fn what_is_read_while_a_segment_is_replaced_is_not_used() {
 #[test]
 fn a_segment_that_went_is_not_remembered() {
     let mut dialogue = with_three_that_wait();
+    let damaged = dialogue.topic.log().segments().next().unwrap();
+    dialogue.topic.leave_as_it_is(damaged);
     dialogue.tidy();
-    assert!(!dialogue.topic.kept.is_empty());
+    assert_eq!(dialogue.topic.unfit.len(), 1);
     // As when there is no room for it.
     while let Some((segments, _)) = dialogue.topic.drop_oldest() {
         segments.iter().for_each(|segment| drop(dialogue.disk.files.remove(segment)));
     }
     dialogue.tidy();
-    assert!(dialogue.topic.kept.is_empty());
+    assert!(dialogue.topic.unfit.is_empty());
 }
 
 // --- restarts ---

@@ -13,7 +13,7 @@ use broker::keys::ConnectionKey;
 use broker::log::block::{Block, Deferral, Layout, Naming, Place};
 use broker::log::checkpoint::{Decoded, RECORDS_START, TopicCheckpoint};
 use broker::log::{
-    Cursor, Found, Log, LogOptions, Reading, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName,
+    Cursor, Found, Kept, Log, LogOptions, Reading, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName,
 };
 use broker::message::{Sequence, Timestamp};
 use broker::topic::catalogue::Catalogue;
@@ -25,6 +25,7 @@ use protocol::http::body::BodyReader;
 use protocol::http::request::parse_head;
 use protocol::limits::Limits;
 use protocol::name::{ChannelName, TopicName};
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 /// See the head of this file.
@@ -213,7 +214,11 @@ fn seal_segment(file: &mut Vec<u8>) {
         first: Sequence(number(file, 24, 8)),
         created: Timestamp(number(file, 32, 8).cast_signed()),
         previous: SegmentName(Sequence(number(file, 40, 8))),
-        kept_end: Some(Sequence(number(file, 48, 8))).filter(|end| 0 < end.0),
+        kept: Some(Kept {
+            end: Sequence(number(file, 48, 8)),
+            needed: NonZeroU64::new(number(file, 56, 8)),
+        })
+        .filter(|kept| 0 < kept.end.0),
     };
     file[..SEGMENT_HEADER_BYTES].copy_from_slice(&header.encode());
     let mut at = SEGMENT_HEADER_BYTES;
@@ -307,7 +312,6 @@ fn tidy(topic: &mut Topic, disk: &Disk) {
             }
         }
         drop(compaction.finish());
-        topic.not_compacted(segment, true);
     }
 }
 

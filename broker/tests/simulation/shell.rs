@@ -325,11 +325,11 @@ impl Shell {
             let Some(compaction) = self.topic.compaction(segment) else { continue };
             let compacted = match write_anew(storage, compaction) {
                 Ok(Some(compacted)) => compacted,
-                Ok(None) => continue,
-                Err(fault) => {
-                    self.topic.not_compacted(segment, true);
-                    return Err(fault);
+                Ok(None) => {
+                    self.topic.leave_as_it_is(segment);
+                    continue;
                 }
+                Err(fault) => return Err(fault),
             };
             self.topic.log_mut().replacing(segment);
             let path = path_of(segment);
@@ -337,7 +337,6 @@ impl Shell {
                 Ok(()) => assert!(self.topic.log_mut().replaced(compacted)),
                 Err(fault) => {
                     self.topic.log_mut().not_replaced(segment);
-                    self.topic.not_compacted(segment, true);
                     return Err(fault);
                 }
             }

@@ -361,7 +361,7 @@ fn a_segment_that_nothing_follows_yet_is_read_from_the_file_that_replaced_it() {
         std::fs::remove_dir(&obstacle).unwrap();
 
         let segment = log.closed_segments().next().unwrap().name;
-        let compaction = log.compaction(segment, vec![Sequence(1)..Sequence(2)]).unwrap();
+        let compaction = log.compaction(segment, vec![Sequence(1)..Sequence(2)], 1).unwrap();
         let compacted = folder.write_anew(compaction).await.unwrap().unwrap();
         log.replacing(segment);
         folder.replace_segment(segment).await.unwrap();
