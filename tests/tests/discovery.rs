@@ -1,8 +1,9 @@
 //! Brokers and `nsqlookupd`: what is registered, what is found, and that either may be the real one.
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use tests::broker::Broker;
 use tests::http::Answer;
 use tests::lookup_server::LookupServer;
 use tests::patience::{SOON, eventually};
-use tests::programs::{Maker, not_yet_in_ours, only_ours, real, under_test};
+use tests::programs::{Maker, only_ours, real, under_test};
 
 /// A broker looks after a lost directory every 15 seconds.
 const RECONNECTED: Duration = Duration::from_secs(40);
@@ -121,19 +122,140 @@ fn real_and_our_brokers_are_found_side_by_side() {
 
 #[test]
 fn a_new_topic_gets_the_channels_that_the_directory_knows() {
-    if not_yet_in_ours("channels learnt from nsqlookupd") {
-        return;
-    }
     let lookup = LookupServer::start();
-    assert_eq!(lookup.post("/channel/create?topic=t&channel=known").status, 200);
-    assert_eq!(lookup.post("/channel/create?topic=t&channel=passing%23ephemeral").status, 200);
+    for topic in ["t", "u"] {
+        for channel in ["known", "passing%23ephemeral"] {
+            let target = format!("/channel/create?topic={topic}&channel={channel}");
+            assert_eq!(lookup.post(&target).status, 200);
+        }
+    }
     let broker = Broker::with(&[&lookup.flag()]);
-    eventually(SOON, "the broker is a node", || {
-        (producers(&lookup.get("/nodes")).len() == 1).then_some(())
-    });
+    is_node_of(&broker, &lookup);
     broker.client().publish("t", b"m");
     broker.count_becomes("t", "known", "depth", 1);
     assert!(broker.channel("t", "passing#ephemeral").is_none());
+    // Who makes a topic himself finds them there when he is answered.
+    broker.order("/topic/create?topic=u");
+    assert!(broker.channel("u", "known").is_some());
+    assert!(broker.channel("u", "passing#ephemeral").is_none());
+    becomes(&lookup, "/channels?topic=u", &json!({"channels": ["known", "passing#ephemeral"]}));
+}
+
+#[test]
+fn a_new_topic_gets_the_channels_of_all_directories_that_answer() {
+    let lookups = [LookupServer::start(), LookupServer::start()];
+    for (lookup, channel) in lookups.iter().zip(["one", "two"]) {
+        for channel in [channel, "both"] {
+            let target = format!("/channel/create?topic=t&channel={channel}");
+            assert_eq!(lookup.post(&target).status, 200);
+        }
+    }
+    let gone = format!("--lookupd-tcp-address={}", nobody());
+    let known = lookups.each_ref().map(LookupServer::flag);
+    let broker = Broker::with(&[&gone, &known[0], &known[1]]);
+    lookups.iter().for_each(|lookup| is_node_of(&broker, lookup));
+    broker.order("/topic/create?topic=t");
+    let topic = broker.topic("t").expect("it was made");
+    let names: Vec<_> = topic["channels"].as_array().expect("a list").iter().collect();
+    let names: Vec<_> = names.iter().map(|channel| &channel["channel_name"]).collect();
+    assert_eq!(names, ["both", "one", "two"]);
+    for (lookup, others) in lookups.iter().zip(["two", "one"]) {
+        // What was learnt of the one is told to the other.
+        eventually(SOON, "both know all channels", || {
+            lookup.get("/channels?topic=t").text().contains(others).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_directory_that_does_not_answer_holds_a_new_topic_up_for_so_long_only() {
+    // Its TCP side answers, its HTTP side accepts, as the system does, and is silent.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let directory = half_a_directory(silent.local_addr().expect("it has an address").port());
+    let flag = format!("--lookupd-tcp-address={directory}");
+    let mut broker = Broker::with(&[&flag, "--http-client-request-timeout=1s"]);
+    broker.process.logged(&format!("LOOKUPD({directory}): peer info "));
+    let mut consumer = broker.subscribed("t", "c");
+    consumer.ready(1);
+    let start = Instant::now();
+    broker.client().publish("t", b"m");
+    if under_test() == Maker::Ours {
+        assert!(start.elapsed() < Duration::from_millis(900), "a publisher waits for nobody");
+    }
+    assert_eq!(consumer.message().text(), "m");
+    broker
+        .process
+        .logged("WARNING: failed to query nsqlookupd for channels to pre-create for topic t - ");
+    drop(silent);
+}
+
+#[test]
+fn without_a_directory_that_can_be_asked_a_new_topic_begins_at_once() {
+    let mut broker = Broker::with(&[&format!("--lookupd-tcp-address={}", nobody())]);
+    let mut consumer = broker.subscribed("t", "c");
+    consumer.ready(1);
+    broker.client().publish("t", b"m");
+    assert_eq!(consumer.message().text(), "m");
+    broker
+        .process
+        .logged("ERROR: no available nsqlookupd to query for channels to pre-create for topic t");
+}
+
+#[test]
+fn a_broker_says_again_and_again_that_it_lives() {
+    let lookup = LookupServer::start();
+    let broker = Broker::with(&[&lookup.flag()]);
+    is_node_of(&broker, &lookup);
+    let said_at = || lookup.get("/debug").json()["client::"][0]["last_update"].as_i64();
+    let first = said_at().expect("it has introduced itself");
+    let second = eventually(Duration::from_secs(25), "it says so again", || {
+        said_at().filter(|&at| at != first)
+    });
+    let seconds = Duration::from_nanos((second - first).unsigned_abs()).as_secs_f64();
+    // The real one counts from its own start rather than from the introduction.
+    assert!((13.0..17.0).contains(&seconds), "{seconds} s between two signs of life");
+}
+
+/// An address where nobody listens.
+fn nobody() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.local_addr().expect("it has an address")
+}
+
+fn is_node_of(broker: &Broker, lookup: &LookupServer) {
+    eventually(SOON, "the broker is a node", || {
+        (producers(&lookup.get("/nodes")) == [u64::from(broker.tcp.port())]).then_some(())
+    });
+}
+
+/// The TCP side of a directory that says OK to everything; for one broker.
+fn half_a_directory(http_port: u16) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it has an address");
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept()?;
+        let mut lines = BufReader::new(stream.try_clone()?);
+        lines.read_exact(&mut [0; 4])?;
+        loop {
+            let mut line = String::new();
+            if lines.read_line(&mut line)? == 0 {
+                return io::Result::Ok(());
+            }
+            let answer = if line == "IDENTIFY\n" {
+                let mut size = [0; 4];
+                lines.read_exact(&mut size)?;
+                let size = usize::try_from(u32::from_be_bytes(size)).expect("a size fits");
+                lines.read_exact(&mut vec![0; size])?;
+                let told = json!({"broadcast_address": "127.0.0.1", "http_port": http_port,
+                    "tcp_port": address.port(), "hostname": "h", "version": "1.3.0"});
+                told.to_string()
+            } else {
+                "OK".to_owned()
+            };
+            stream.write_all(&tests::client::sized(answer.as_bytes()))?;
+        }
+    });
+    address
 }
 
 #[test]

@@ -54,7 +54,7 @@ pub(super) async fn tell(shard: Rc<Shard>, key: PeerKey, address: String, change
         }
         if let Some(peer) = shard.state.borrow_mut().lookup.by_key.get_mut(key) {
             peer.registration.stop();
-            peer.identity = None;
+            peer.is_connected = false;
         }
         pause(&shard, key, &changed, pauses.next()).await;
     }
@@ -189,6 +189,7 @@ impl Conversation<'_> {
         let state = &mut *self.shard.state.borrow_mut();
         if let Some(peer) = state.lookup.by_key.get_mut(self.key) {
             peer.identity = Some(theirs);
+            peer.is_connected = true;
             peer.registration.start(&state.list.catalogue);
         }
         Ok(())

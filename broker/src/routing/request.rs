@@ -48,6 +48,9 @@ pub enum Request {
         /// How many.
         bytes: u64,
     },
+    /// Whether there are nsqlookupds to ask about new topics, from the core that speaks to them to all
+    /// others. Not answered.
+    HasLookupds(bool),
     /// Something about topics, rare. Answered with `Answer` by a task of its own.
     Ask {
         /// What the asking core calls it.
@@ -156,6 +159,9 @@ pub enum Question {
     /// From the owner of a topic to the core that keeps the list of all topics; answered when the
     /// list is on disk.
     Note(Change),
+    /// From the owner of a new topic to the core that speaks to nsqlookupd: where it is known which
+    /// channels a topic has on other brokers.
+    LookupAddresses,
     /// From any core to every core: what it has. A filter keeps the answer small.
     Stats(Filter),
     /// From any core to the first: which nsqlookupds are told, after these have taken the place of
@@ -197,6 +203,8 @@ pub enum Answer {
     Failed(String),
     /// Answer to a publish by a task.
     Published(Result<(), PublishError>),
+    /// Answer to `LookupAddresses`: `host:port` of each nsqlookupd's HTTP side.
+    LookupAddresses(Vec<String>),
     /// Answer to `Stats`.
     Stats(Box<Stats>),
     /// Answer to `Lookupds`.

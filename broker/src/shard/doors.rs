@@ -227,6 +227,7 @@ impl Shard {
                 drop(state);
                 self.turn.wake();
             }
+            Request::HasLookupds(has_some) => self.state.borrow_mut().has_lookupds = has_some,
             Request::Ask { call, question } => {
                 let shard = self.clone();
                 glommio::spawn_local(async move {

@@ -4,7 +4,7 @@ use super::Shard;
 use super::abreast::abreast;
 use super::alarms::Alarm;
 use super::departure::FIRST;
-use super::state::Job;
+use super::state::{Job, State};
 use super::troubles::Task;
 use crate::connection::socket::Sent;
 use crate::keys::{ConnectionKey, TopicKey};
@@ -43,6 +43,9 @@ impl Shard {
                 Job::WriteList => spawn(async move { shard.write_list().await }),
                 Job::SendWhenPossible(connection) => {
                     spawn(async move { shard.send_when_possible(connection).await });
+                }
+                Job::LearnChannels(topic) => {
+                    spawn(async move { shard.learn_channels(topic).await });
                 }
                 Job::Note(change) => spawn(async move { shard.note(change).await }),
                 Job::Serve(connection, unread) => {
@@ -139,6 +142,63 @@ impl Shard {
         }
     }
 
+    /// Makes the channels that a new topic has on other brokers, as far as nsqlookupd knows them, and
+    /// then lets its messages go: so none of them misses a message (NSQ behaviour). Ephemeral ones
+    /// are left to their consumers.
+    async fn learn_channels(self: &Rc<Self>, key: TopicKey) {
+        let name_of = |state: &State| Some(state.topics.get(key)?.topic.name());
+        let name = name_of(&self.state.borrow());
+        let Some(name) = name else { return };
+        let addresses = self.lookup_addresses().await;
+        let mut channels = crate::lookup::channels_elsewhere(self, addresses, name).await;
+        channels.retain(|channel| !channel.is_ephemeral());
+        let new: Vec<_> = {
+            let now = self.clock.now();
+            let mut state = self.state.borrow_mut();
+            let Some(hosted) = state.topics.get_mut(key).filter(|hosted| !hosted.leaving) else {
+                return;
+            };
+            channels.retain(|&channel| hosted.topic.create_channel(channel, now).1);
+            channels
+        };
+        if !new.is_empty() {
+            for channel in &new {
+                tracing::info!("TOPIC({name}): new channel({channel})");
+            }
+            if !name.is_ephemeral() {
+                self.folder_of(key).await;
+                // A failure is said there, and tried again.
+                self.write_checkpoint(key).await.ok();
+            }
+            let shard = self.clone();
+            abreast(new, move |channel| {
+                let shard = shard.clone();
+                let change = Change::Channel { topic: name, channel, paused: false };
+                async move { shard.note(change).await }
+            })
+            .await;
+        }
+        let now = self.clock.now();
+        let mut state = self.state.borrow_mut();
+        if let Some(hosted) = state.topics.get_mut(key) {
+            hosted.topic.let_go(now);
+            state.queue_to_deliver(key);
+        }
+        drop(state);
+        self.turn.wake();
+    }
+
+    /// Where the nsqlookupds answer HTTP.
+    async fn lookup_addresses(self: &Rc<Self>) -> Vec<String> {
+        if self.here == FIRST {
+            return self.state.borrow().lookup.http_addresses();
+        }
+        match self.ask_other(FIRST, Question::LookupAddresses).await {
+            Answer::LookupAddresses(addresses) => addresses,
+            other => unreachable!("the question is answered with addresses, not {other:?}"),
+        }
+    }
+
     /// Keeps a new channel before anybody is told of it.
     pub async fn keep_channel(self: &Rc<Self>, topic: TopicName, channel: ChannelName) {
         let key = self.state.borrow().topics.key_of(topic);
@@ -171,11 +231,17 @@ impl Shard {
         if action == Action::CreateTopic {
             self.until_gone(topic).await;
         }
-        let applied = {
+        let (applied, learning) = {
             let mut state = self.state.borrow_mut();
-            state.administer(topic, action, self.clock.now())
+            let applied = state.administer(topic, action, self.clock.now());
+            let made = applied.checkpoint.filter(|_| action == Action::CreateTopic);
+            let learning = made.filter(|&key| state.take_learning(key));
+            (applied, learning)
         };
         self.turn.wake();
+        if let Some(key) = learning {
+            self.learn_channels(key).await;
+        }
         // A crash may come between the two. What is deleted is taken off the list first, so that it
         // stays as it was, and not its name with nothing behind it; but a new channel's place, and
         // what a topic gave its channels before its pause, are kept before the list says so.
@@ -293,6 +359,9 @@ impl Shard {
             Question::Administer { topic, action } => self.administer(topic, action).await,
             Question::Note(change) => self.keep_list(change).await,
             Question::Lookupds(addresses) => Answer::Lookupds(self.lookupds(addresses)),
+            Question::LookupAddresses => {
+                Answer::LookupAddresses(self.state.borrow().lookup.http_addresses())
+            }
             Question::Stats(filter) => Answer::Stats(Box::new(self.state.borrow().stats(&filter))),
         }
     }

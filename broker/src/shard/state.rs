@@ -53,6 +53,8 @@ pub struct State {
     pub lookup: Peers,
     /// On the first core: the nsqlookupds it was last given, in that order.
     pub lookupds: Vec<String>,
+    /// Whether there are nsqlookupds to ask which channels a new topic has elsewhere.
+    pub has_lookupds: bool,
     /// On the core that accepts: how many connections each core has.
     pub loads: Vec<usize>,
     /// Topics that have files open.
@@ -120,6 +122,8 @@ pub enum Job {
     WriteList,
     /// Wait until a peer takes bytes again.
     SendWhenPossible(ConnectionKey),
+    /// Make the channels that a new topic has on other brokers, and let its messages go.
+    LearnChannels(TopicKey),
     /// Tell the first core of a change, and let nobody wait for it.
     Note(Change),
     /// Take in a connection that came from another core.
@@ -150,6 +154,7 @@ impl State {
             list: List::default(),
             lookup: Peers::default(),
             lookupds: config.lookupd_addresses.clone(),
+            has_lookupds: !config.lookupd_addresses.is_empty(),
             loads: vec![0; placement.count()],
             open_folders,
             syncs: Syncs::new(config.sync_pace),
@@ -176,11 +181,23 @@ impl State {
         let ids = self.new_ids();
         let key = self.topics.create(name, ids, &self.config);
         tracing::info!("TOPIC({name}): created");
+        if self.has_lookupds {
+            self.topics[key].topic.hold();
+            self.jobs.push(Job::LearnChannels(key));
+        }
         self.jobs.push(Job::Note(Change::Topic { topic: name, paused: false }));
         if !name.is_ephemeral() {
             self.jobs.push(Job::OpenFolder(key));
         }
         key
+    }
+
+    /// Takes the job of learning a topic's channels from those that wait to be started: whoever made
+    /// the topic waits for it.
+    pub fn take_learning(&mut self, key: TopicKey) -> bool {
+        let is_it = |job: &Job| matches!(job, Job::LearnChannels(topic) if *topic == key);
+        let found = self.jobs.iter().position(is_it);
+        found.map(|place| self.jobs.remove(place)).is_some()
     }
 
     /// What is true now of the topic or channel that `change` is about. While it was being kept

@@ -4,8 +4,9 @@
 //! Lives on the core that owns the topic, which [`crate::routing::placement`] names.
 //!
 //! A message becomes visible to channels when its block was written, never before, and is handed
-//! to every channel that exists then. With no channel, or while the topic is paused, messages wait
-//! in the topic for the channels that exist when it goes on (NSQ behaviour).
+//! to every channel that exists then. With no channel, while the topic is paused, or while it is not
+//! known yet which channels it shall begin with, messages wait in the topic for the channels that
+//! exist when it goes on (NSQ behaviour).
 
 pub mod catalogue;
 pub mod list;
@@ -44,6 +45,8 @@ pub struct Topic {
     rules: Rules,
     log: Log,
     paused: bool,
+    /// Its first channels are being learnt: nothing is handed over before. Not kept over a restart.
+    held: bool,
     channels: SlotMap<ChannelKey, Channel>,
     by_name: BTreeMap<ChannelName, ChannelKey>,
     /// Messages before this were handed to channels, or dropped.
@@ -72,6 +75,7 @@ impl Topic {
             rules,
             log,
             paused: false,
+            held: false,
             channels: SlotMap::with_key(),
             by_name: BTreeMap::new(),
             released,
@@ -234,7 +238,7 @@ impl Topic {
 
     fn release(&mut self, now: Now) {
         let range = self.released..self.log.end();
-        if self.paused || self.channels.is_empty() || range.is_empty() {
+        if self.paused || self.held || self.channels.is_empty() || range.is_empty() {
             return;
         }
         self.released = range.end;
@@ -317,6 +321,17 @@ impl Topic {
     pub fn set_paused(&mut self, paused: bool, now: Now) {
         self.paused = paused;
         self.changed = true;
+        self.release(now);
+    }
+
+    /// Holds messages back until it is known which channels the topic shall begin with.
+    pub fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// The channels are there.
+    pub fn let_go(&mut self, now: Now) {
+        self.held = false;
         self.release(now);
     }
 

@@ -490,6 +490,36 @@ fn what_a_paused_topic_keeps_goes_to_all_channels_when_it_goes_on() {
 }
 
 #[test]
+fn what_a_held_topic_keeps_goes_to_the_channels_that_are_there_when_it_goes_on() {
+    let mut dialogue = Dialogue::new();
+    dialogue.topic.hold();
+    dialogue.create("first");
+    dialogue.published("a");
+    // A pause that comes and goes does not let it go.
+    dialogue.topic.set_paused(true, dialogue.now);
+    dialogue.topic.set_paused(false, dialogue.now);
+    dialogue.create("learnt");
+    assert_eq!((dialogue.topic.depth(), dialogue.counts("first")), (1, (0, 0, 0)));
+    dialogue.topic.let_go(dialogue.now);
+    dialogue.published("b");
+    dialogue.subscribe("ann", "first", 10);
+    dialogue.subscribe("bob", "learnt", 10);
+    assert_eq!(dialogue.deliver(), "ann: a b; bob: a b");
+}
+
+#[test]
+fn a_held_topic_goes_on_by_itself_after_a_restart() {
+    let mut dialogue = Dialogue::new();
+    dialogue.topic.hold();
+    dialogue.create("first");
+    dialogue.published("a");
+    let checkpoint = dialogue.checkpoint();
+    dialogue.restart(&checkpoint, &["first"]);
+    dialogue.subscribe("ann", "first", 10);
+    assert_eq!(dialogue.deliver(), "ann: a");
+}
+
+#[test]
 fn emptying_a_paused_topic_drops_what_its_channels_did_not_get() {
     let mut dialogue = Dialogue::with_consumer();
     dialogue.ready("ann", 0);
