@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::broker::Broker;
-use tests::http::Answer;
+use tests::http::{self, Answer};
 use tests::lookup_server::LookupServer;
 use tests::patience::{SOON, eventually};
 use tests::programs::{Maker, only_ours, real, under_test};
@@ -165,6 +165,41 @@ fn a_new_topic_gets_the_channels_of_all_directories_that_answer() {
             lookup.get("/channels?topic=t").text().contains(others).then_some(())
         });
     }
+}
+
+#[test]
+fn directories_come_and_go_while_the_broker_runs() {
+    let lookups = [LookupServer::start(), LookupServer::start()];
+    // So many names that each of two shards has one.
+    let topics: Vec<_> = (0..8).map(|number| format!("t{number}")).collect();
+    for topic in &topics {
+        let target = format!("/channel/create?topic={topic}&channel=known");
+        assert_eq!(lookups[0].post(&target).status, 200);
+    }
+    let broker = Broker::with(&["--shards=2"][usize::from(under_test() == Maker::Real)..]);
+    let tell = |told: &[&LookupServer]| {
+        let list = json!(told.iter().map(|lookup| lookup.tcp.to_string()).collect::<Vec<_>>());
+        let target = "/config/nsqlookupd_tcp_addresses";
+        let answer = http::request(broker.http, "PUT", target, list.to_string().as_bytes());
+        assert_eq!((answer.status, answer.json()), (200, list));
+    };
+    let knows_broker = |lookup: &LookupServer| !producers(&lookup.get("/nodes")).is_empty();
+    tell(&[&lookups[0]]);
+    is_node_of(&broker, &lookups[0]);
+    for topic in &topics {
+        broker.order(&format!("/topic/create?topic={topic}"));
+        assert!(broker.channel(topic, "known").is_some(), "{topic}");
+    }
+    tell(&[&lookups[1], &lookups[0]]);
+    becomes(&lookups[1], "/channels?topic=t0", &json!({"channels": ["known"]}));
+    assert!(knows_broker(&lookups[0]), "who stays on the list stays connected");
+    tell(&[&lookups[1]]);
+    eventually(SOON, "who is off the list is left", || (!knows_broker(&lookups[0])).then_some(()));
+    assert!(knows_broker(&lookups[1]));
+    tell(&[]);
+    eventually(SOON, "both are left", || (!knows_broker(&lookups[1])).then_some(()));
+    broker.order("/topic/create?topic=alone");
+    assert_eq!(broker.topic("alone").expect("it was made")["channels"], json!([]));
 }
 
 #[test]
