@@ -49,6 +49,10 @@ pub const OPEN_TOPICS_MAX: usize = 4_096;
 /// topics, one half for clients.
 pub const FILES_PER_TOPIC: usize = 4;
 
+/// Threads of a core for what the ring cannot do or begins too late: names in folders, and the syncs
+/// that publishers wait for. They sleep unless there is such work.
+pub const BLOCKING_THREADS: usize = 4;
+
 /// Topics a core recovers at once, and checkpoints it writes at once: while one waits for the disk
 /// the next goes on, and a thousand do not wait for one another's memory.
 pub const TOPICS_ABREAST: usize = 32;

@@ -7,9 +7,11 @@ use super::jobs::spawn;
 use super::troubles::Task;
 use crate::config::Acknowledge;
 use crate::keys::TopicKey;
-use crate::limits::{READ_PAUSE_MILLISECONDS, READ_TRIES, TRY_AGAIN_MILLISECONDS};
+use crate::limits::{
+    BLOCKING_THREADS, READ_PAUSE_MILLISECONDS, READ_TRIES, TRY_AGAIN_MILLISECONDS,
+};
 use crate::log::ReadPlan;
-use crate::log::storage_ring::{self, Data, TopicFolder};
+use crate::log::storage_ring::{self, Data, TopicFolder, Way};
 use crate::shard::topics::Folder;
 use protocol::name::TopicName;
 use std::rc::Rc;
@@ -133,20 +135,21 @@ impl Shard {
     /// Carries out a round of syncs. Where somebody waits all topics go at once, so that they share
     /// the file system's commit; else one after another, since nothing is urgent.
     pub(super) async fn sync_logs(self: Rc<Self>, topics: Vec<TopicKey>) {
-        for key in topics {
+        for (number, key) in topics.into_iter().enumerate() {
             if self.config.acknowledge == Acknowledge::Synced {
+                let way = if number < BLOCKING_THREADS { Way::Thread } else { Way::Ring };
                 let shard = self.clone();
-                spawn(async move { shard.sync_log(key).await });
+                spawn(async move { shard.sync_log(key, way).await });
             } else {
-                self.sync_log(key).await;
+                self.sync_log(key, Way::Ring).await;
             }
         }
     }
 
-    async fn sync_log(&self, key: TopicKey) {
+    async fn sync_log(&self, key: TopicKey, way: Way) {
         let folder = self.state.borrow().topics.open_folder(key);
         let result = match folder {
-            Some(folder) => folder.sync().await,
+            Some(folder) => folder.sync(way).await,
             // It went meanwhile, and nobody waits for it any more.
             None => Ok(()),
         };

@@ -10,7 +10,7 @@ use crate::import::marker::{self, MARKER_SUFFIX, Marker};
 use crate::import::queues::{self, Found, QueueOwner, queue_name};
 use crate::import::reader::{Batch, QueueReader};
 use crate::limits::BLOCK_BYTES_TARGET;
-use crate::log::storage_ring::{CHECKPOINT, FOLDER_SUFFIX, TopicFolder};
+use crate::log::storage_ring::{CHECKPOINT, FOLDER_SUFFIX, TopicFolder, Way};
 use crate::log::{KeptMessage, SegmentName};
 use crate::message::Sequence;
 use crate::shard::topics::Folder;
@@ -99,7 +99,7 @@ impl Shard {
         for import in &mut imports {
             self.import_queue(topic, &folder, import).await?;
         }
-        folder.sync().await.map_err(|error| io::Error::other(error.to_string()))?;
+        folder.sync(Way::Ring).await.map_err(|error| io::Error::other(error.to_string()))?;
         marker.end = Some(topic.log().end());
         self.write_marker(name, &marker).await?;
         let record = |is_whole| Some(topic.record(is_whole, self.clock.now()));

@@ -8,7 +8,7 @@ use super::state::State;
 use crate::clock::{Clock, Tick};
 use crate::config::Config;
 use crate::connection::socket::Socket;
-use crate::limits::MAILBOX_BATCHES_MAX;
+use crate::limits::{BLOCKING_THREADS, MAILBOX_BATCHES_MAX};
 use crate::routing::placement::{Placement, ShardId};
 use crate::routing::request::{Door, Request};
 use crate::topic::catalogue::Catalogue;
@@ -61,6 +61,7 @@ pub fn run(start: Start, processors: CpuSet, clock: Clock) -> Result<(), String>
         .spin_before_park(spin)
         // Only for O_DIRECT files, of which there are none.
         .io_memory(64 << 10)
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS))
         .on_all_shards(move || one_core(config, catalogue, first, mesh, clock, count))
         .map_err(|error| format!("failed to start the shards - {error}"))?;
     wait_for_start(&threads, &started, shards)?;
@@ -192,9 +193,12 @@ pub(super) async fn end_turns(shard: Rc<Shard>) {
     loop {
         shard.turn.wait().await;
         let now = shard.clock.now();
+        shard.state.borrow_mut().keep(now);
+        // A sync begins before many are answered: that takes as long as the sync does.
+        shard.start_jobs();
         let (first_changed, is_done) = {
             let mut state = shard.state.borrow_mut();
-            state.end_turn(now);
+            state.hand_out(now);
             (state.alarms.take_first_changed(), state.work.is_empty())
         };
         if first_changed {

@@ -28,11 +28,21 @@ const MEMORY_LOOKS_PER_BUDGET: usize = 16;
 impl State {
     /// Ends a turn. See the head of this file.
     pub fn end_turn(&mut self, now: Now) {
+        self.keep(now);
+        self.hand_out(now);
+    }
+
+    /// The first half: keeps what was published.
+    pub fn keep(&mut self, now: Now) {
         self.ring_alarms(now);
         for key in std::mem::take(&mut self.work.to_commit) {
             self.commit(key, now);
         }
         self.start_syncs(now);
+    }
+
+    /// The second half: delivers and answers.
+    pub fn hand_out(&mut self, now: Now) {
         for key in std::mem::take(&mut self.work.to_deliver) {
             self.deliver(key, now);
         }

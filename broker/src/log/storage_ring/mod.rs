@@ -55,7 +55,7 @@ pub(crate) use names::{
 pub use read::Data;
 pub use remove::{end_removal, remove_unopened};
 pub use start::Opened;
-pub use sync::SyncError;
+pub use sync::{SyncError, Way};
 
 /// See the head of this file. One for each topic that is not ephemeral.
 ///

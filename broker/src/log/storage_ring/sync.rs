@@ -5,6 +5,7 @@
 
 use super::TopicFolder;
 use super::file::plain;
+use crate::descriptor;
 use crate::disk::blocking;
 #[cfg(test)]
 use crate::log::faults::Operation;
@@ -33,6 +34,15 @@ impl fmt::Display for SyncError {
     }
 }
 
+/// Which way a sync takes to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// On a blocking thread of the core: it begins at once, while the core does something else.
+    Thread,
+    /// Through the ring: it begins when the core has nothing else to do, beside any number of others.
+    Ring,
+}
+
 impl TopicFolder {
     /// Brings all that was appended before this call to the disk itself, the names of new files
     /// included.
@@ -40,7 +50,7 @@ impl TopicFolder {
     /// # Errors
     /// See [`SyncError`]. After [`SyncError::Failed`] no more blocks should go to the segment that
     /// is written to ([`crate::log::Log::close_segment`]).
-    pub async fn sync(&self) -> Result<(), SyncError> {
+    pub async fn sync(&self, way: Way) -> Result<(), SyncError> {
         let _turn = self
             .sync_turn
             .acquire_permit(1)
@@ -57,7 +67,7 @@ impl TopicFolder {
         loop {
             let next = self.files.borrow_mut().to_sync.pop_first();
             let Some((name, file)) = next else { break };
-            let Err(error) = self.sync_segment(name, file).await else { continue };
+            let Err(error) = self.sync_segment(name, file, way).await else { continue };
             let mut files = self.files.borrow_mut();
             let mut segments = std::mem::take(&mut files.to_sync);
             match error {
@@ -96,6 +106,7 @@ impl TopicFolder {
         &self,
         name: SegmentName,
         file: Option<Rc<BufferedFile>>,
+        way: Way,
     ) -> Result<(), SyncError> {
         #[cfg(test)]
         if let Some(error) = self.faults.next(Operation::Sync) {
@@ -116,7 +127,17 @@ impl TopicFolder {
                 }
             }
         };
-        file.fdatasync().await.map_err(|error| SyncError::Failed(plain(error)))
+        // The same open file under another number, so it is told of the same failures. With no
+        // number left the other way does.
+        let same = match way {
+            Way::Thread => descriptor::borrow(&*file).try_clone_to_owned().ok(),
+            Way::Ring => None,
+        };
+        let synced = match same {
+            Some(same) => blocking(move || Ok(rustix::fs::fdatasync(same)?)).await,
+            None => file.fdatasync().await.map_err(plain),
+        };
+        synced.map_err(SyncError::Failed)
     }
 }
 

@@ -100,7 +100,7 @@ fn what_was_written_is_there_when_the_folder_is_opened_again() {
         assert!(folder.wants_segment(&log));
         folder.prepare().await.unwrap();
         append(&folder, &mut log, &["a", "b"]);
-        folder.sync().await.unwrap();
+        folder.sync(Way::Thread).await.unwrap();
         append(&folder, &mut log, &[&"c".repeat(2_000)]);
         append(&folder, &mut log, &["d"]);
         let expected = ["a", "b", &"c".repeat(2_000), "d"];
@@ -143,7 +143,7 @@ fn a_folder_at_rest_holds_no_file_and_goes_on_where_it_was() {
         assert!(!folder.rest_if_idle(), "it was read just now");
         assert!(folder.rest_if_idle());
         assert!(folder.files.borrow().recent.is_none());
-        folder.sync().await.unwrap();
+        folder.sync(Way::Thread).await.unwrap();
         assert_eq!(files_of(&data_path), ["00000000000000000000.log"]);
         drop(folder);
 
@@ -387,7 +387,7 @@ fn a_log_whose_last_segment_went_goes_on_where_it_ended() {
             folder.delete(segment).await.unwrap();
         }
         folder.write_checkpoint(|_| Some(record(2, true))).await.unwrap();
-        folder.sync().await.unwrap();
+        folder.sync(Way::Ring).await.unwrap();
         assert_eq!(files_of(&data_path), ["00000000000000000002.log", "checkpoint"]);
         append(&folder, &mut log, &["c"]);
         drop(folder);
@@ -410,7 +410,7 @@ fn a_segment_that_is_deleted_while_the_log_is_synced_is_no_failure() {
         }
         folder.rest();
         let syncing = folder.clone();
-        let sync = glommio::spawn_local(async move { syncing.sync().await });
+        let sync = glommio::spawn_local(async move { syncing.sync(Way::Ring).await });
         glommio::executor().yield_now().await;
         for segment in log.release_below(Sequence(2)) {
             folder.delete(segment).await.unwrap();
