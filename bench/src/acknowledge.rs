@@ -6,13 +6,14 @@
 //! favours nsqd: it writes a message once for each.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll;
 
 use crate::contestant::Contestant;
 use crate::figures::{Plan, median};
@@ -88,19 +89,9 @@ fn one(
     time: Duration,
 ) -> Answers {
     let broker = Contestant::start(program, flags, data);
-    // The topic's folder is made, and all connections are open, before it counts.
-    publish_for(broker.tcp, Duration::ZERO);
-    let publishing: Vec<_> = (0..publishers)
-        .map(|_| {
-            let address = broker.tcp;
-            thread::spawn(move || publish_for(address, time))
-        })
-        .collect();
-    let mut waits = empty();
-    for publisher in publishing {
-        let part = publisher.join().expect("a publisher does not panic");
-        waits.add(part).expect("all have the same bounds");
-    }
+    // The topic's folder is made before it counts.
+    publish_for(broker.tcp, 1, Duration::ZERO);
+    let waits = publish_for(broker.tcp, publishers, time);
     Answers {
         rate: waits.len() as f64 / time.as_secs_f64(),
         half: waits.value_at_quantile(0.5) as f64,
@@ -112,38 +103,88 @@ fn empty() -> Histogram<u64> {
     Histogram::new_with_bounds(1, GREATEST_US, 3).expect("the bounds are in order")
 }
 
-/// Publishes for a time, at least once, and says how long the answers took.
-fn publish_for(broker: SocketAddr, time: Duration) -> Histogram<u64> {
-    let mut stream = connect(broker);
+/// Publishes for a time over so many connections, each at least once, and says how long the answers
+/// took. One thread serves all connections: with one thread each, what is measured on a small
+/// machine is how fast it wakes threads.
+fn publish_for(broker: SocketAddr, publishers: usize, time: Duration) -> Histogram<u64> {
     let mut command = b"PUB acknowledge\n".to_vec();
     command.extend(u32::try_from(BODY_BYTES).expect("it is small").to_be_bytes());
     command.resize(command.len() + BODY_BYTES, b'.');
+    let ready = epoll::create(epoll::CreateFlags::CLOEXEC).expect("a descriptor is left");
+    let mut all: Vec<_> = (0..publishers).map(|_| Publisher::connect(broker)).collect();
+    for (number, publisher) in (0..).zip(&all) {
+        let data = epoll::EventData::new_u64(number);
+        epoll::add(&ready, &publisher.stream, data, epoll::EventFlags::IN)
+            .expect("it is added once");
+    }
     let mut waits = empty();
     let begin = Instant::now();
-    loop {
-        let sent = Instant::now();
-        stream.write_all(&command).expect("the broker reads");
-        wait_for_ok(&mut stream);
-        let taken = u64::try_from(sent.elapsed().as_micros()).expect("an hour fits");
-        waits.record(taken.max(1)).expect("it is within the bounds");
-        if time <= begin.elapsed() {
-            return waits;
+    for publisher in &mut all {
+        publisher.publish(&command);
+    }
+    let mut waiting = publishers;
+    let mut events = Vec::with_capacity(publishers);
+    while 0 < waiting {
+        let limit = rustix::time::Timespec { tv_sec: 30, tv_nsec: 0 };
+        epoll::wait(&ready, spare_capacity(&mut events), Some(&limit)).expect("it can be waited");
+        assert!(!events.is_empty(), "the broker answers nobody for {} s", limit.tv_sec);
+        let is_over = time <= begin.elapsed();
+        for event in events.drain(..) {
+            let number = usize::try_from(event.data.u64()).expect("it was one");
+            let publisher = &mut all[number];
+            if publisher.read_ok() {
+                let taken = publisher.sent.elapsed().as_micros();
+                let taken = u64::try_from(taken).expect("an hour fits");
+                waits.record(taken.max(1)).expect("it is within the bounds");
+                if is_over {
+                    waiting -= 1;
+                } else {
+                    publisher.publish(&command);
+                }
+            }
         }
     }
+    waits
 }
 
-fn wait_for_ok(stream: &mut impl std::io::Read) {
-    loop {
-        let mut head = [0; 8];
-        stream.read_exact(&mut head).expect("a frame comes");
-        let size = u32::from_be_bytes(head[..4].try_into().expect("four bytes"));
-        let mut data = vec![0; usize::try_from(size - 4).expect("a frame is small")];
-        stream.read_exact(&mut data).expect("a frame is whole");
-        match data.as_slice() {
-            b"OK" => return,
-            // It may stay without an answer for longer than anything is measured.
-            b"_heartbeat_" => {}
-            refused => panic!("refused: {}", String::from_utf8_lossy(refused)),
+/// One connection that publishes a message when it has the answer to the last.
+struct Publisher {
+    stream: TcpStream,
+    sent: Instant,
+    /// What has come of the answer.
+    answer: Vec<u8>,
+}
+
+impl Publisher {
+    fn connect(broker: SocketAddr) -> Self {
+        Self { stream: connect(broker), sent: Instant::now(), answer: Vec::new() }
+    }
+
+    fn publish(&mut self, command: &[u8]) {
+        self.sent = Instant::now();
+        self.stream.write_all(command).expect("the broker reads");
+    }
+
+    /// Reads what is there, once; whether that was the end of an `OK`.
+    fn read_ok(&mut self) -> bool {
+        let mut bytes = [0; 256];
+        let count = self.stream.read(&mut bytes).expect("something is there");
+        assert!(0 < count, "the broker closed the connection");
+        self.answer.extend_from_slice(&bytes[..count]);
+        while let Some((size, rest)) = self.answer.split_first_chunk::<4>() {
+            let size = usize::try_from(u32::from_be_bytes(*size)).expect("a frame is small");
+            let Some(frame) = rest.get(..size) else { break };
+            let is_ok = match &frame[4..] {
+                b"OK" => true,
+                // It may stay without an answer for longer than anything is measured.
+                b"_heartbeat_" => false,
+                refused => panic!("refused: {}", String::from_utf8_lossy(refused)),
+            };
+            self.answer.drain(..4 + size);
+            if is_ok {
+                return true;
+            }
         }
+        false
     }
 }
