@@ -4,12 +4,14 @@
 
 use protocol::identify::Offer;
 use protocol::limits::Limits;
+use rustls::ServerConfig;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use startup::flags::{self, InvalidValue};
 use startup::listen::Address;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The version of NSQ whose behaviour this broker has, as clients and tools compare it.
@@ -93,7 +95,8 @@ impl FromStr for TlsRequired {
     }
 }
 
-/// The oldest version of TLS that clients may use.
+/// The oldest version of TLS that clients may use. Below 1.2 there is none here: the older names
+/// are taken, and mean 1.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TlsMinVersion {
     /// TLS 1.0.
@@ -219,6 +222,13 @@ pub struct Config {
     pub tcp_address: Address,
     /// Where it listens for HTTP, if it does.
     pub http_address: Option<Address>,
+    /// Where it listens for HTTPS, if it has a certificate.
+    pub https_address: Option<Address>,
+    /// What clients that want TLS are shown and asked for, if there is TLS. Never changed, so that
+    /// all cores may hold the same.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Who has to use TLS.
+    pub tls_required: TlsRequired,
     /// Who is asked what clients may do; `None` when they may do everything.
     pub auth: Option<AuthServers>,
     /// How long an HTTP request of ours may take until there is a connection.

@@ -12,6 +12,7 @@ use crate::config::{
     Acknowledge, AuthMethod, AuthServers, Config, Latencies, OnFull, Quota, Statsd, SyncPace,
     TlsMinVersion, TlsRequired,
 };
+use crate::tls::TlsSettings;
 use clap::{ArgAction, Parser};
 use protocol::identify::Offer;
 use protocol::limits::Limits;
@@ -255,7 +256,7 @@ pub struct Flags {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", default_value = "false")]
     #[serde(serialize_with = "number_of_requirement")]
     pub tls_required: TlsRequired,
-    /// minimum TLS version acceptable ('tls1.0', 'tls1.1', 'tls1.2' or 'tls1.3')
+    /// minimum TLS version acceptable ('tls1.2' or 'tls1.3'; 'tls1.0' and 'tls1.1' mean 'tls1.2')
     #[arg(long, default_value = "tls1.0")]
     #[serde(serialize_with = "number_of_version")]
     pub tls_min_version: TlsMinVersion,
@@ -268,20 +269,7 @@ pub const WITHOUT_EFFECT: [(&str, &str); 2] = [
 ];
 
 /// Flags of nsqd's whose feature is not there.
-pub const NOT_YET: [&str; 12] = [
-    "snappy",
-    "deflate",
-    "https-address",
-    "topology-region",
-    "topology-zone",
-    "enable-experiment",
-    "tls-cert",
-    "tls-key",
-    "tls-client-auth-policy",
-    "tls-root-ca-file",
-    "tls-required",
-    "tls-min-version",
-];
+pub const NOT_YET: [&str; 3] = ["topology-region", "topology-zone", "enable-experiment"];
 
 /// The node id that this machine has when none is given, as a flag's text.
 fn own_node_id() -> String {
@@ -344,7 +332,19 @@ impl Flags {
         }
     }
 
-    /// What the flags mean on a machine with `processors` cores to run on.
+    /// What they say about TLS.
+    pub fn tls_settings(&self) -> TlsSettings {
+        TlsSettings {
+            cert: self.tls_cert.clone(),
+            key: self.tls_key.clone(),
+            client_auth_policy: self.tls_client_auth_policy.clone(),
+            root_ca_file: self.tls_root_ca_file.clone(),
+            required: self.tls_required,
+            min_version: self.tls_min_version,
+        }
+    }
+
+    /// What the flags mean, but for the files of TLS, on a machine with `processors` cores to run on.
     ///
     /// # Errors
     /// A sentence that names the flag and what it allows.
@@ -371,6 +371,7 @@ impl Flags {
             data_bytes: bound(self.max_data_bytes, "--max-data-bytes")?,
             on_full: self.on_full,
         };
+        let tls_required = self.tls_settings().required();
         let statsd = Statsd {
             address: Some(self.statsd_address).filter(|address| !address.is_empty()),
             interval: self.statsd_interval,
@@ -414,8 +415,8 @@ impl Flags {
             offer: Offer {
                 version: crate::config::NSQ_VERSION.to_string(),
                 tls: false,
-                snappy: false,
-                deflate: false,
+                snappy: self.snappy,
+                deflate: self.deflate,
                 max_deflate_level,
                 auth_required: auth.is_some(),
                 topology_region: String::new(),
@@ -451,6 +452,12 @@ impl Flags {
             auth,
             http_client_connect_timeout: self.http_client_connect_timeout,
             http_client_request_timeout: self.http_client_request_timeout,
+            https_address: match self.https_address.as_str() {
+                "" => None,
+                text => Some(address(text, "--https-address")?),
+            },
+            tls: None,
+            tls_required,
             lookupd_addresses: self.nsqlookupd_tcp_addresses,
             started_at,
             spin: self.spin,

@@ -47,4 +47,5 @@ pub mod rings;
 pub mod routing;
 pub mod shard;
 pub mod stats;
+pub mod tls;
 pub mod topic;

@@ -29,6 +29,9 @@ pub const AUTH_ANSWER_BYTES_MAX: usize = 1 << 20;
 /// How long a refused client may take to close its end.
 pub const LINGER_MILLISECONDS: u64 = 1_000;
 
+/// How long a client may take for the handshake of TLS (NSQ behaviour).
+pub const HANDSHAKE_MILLISECONDS: u64 = 5_000;
+
 /// How long a round of syncs waits for publishers that are likely to come: no longer than a few
 /// syncs take, and only when the rounds before had many.
 pub const SYNC_GATHER_MILLISECONDS: u64 = 1;

@@ -88,6 +88,7 @@ fn start(flags: Flags, given: &Given) -> Result<(), String> {
     let started_at = clock.now().wall.0 / 1_000_000_000;
     let processors = processors()?;
     let instantiate = |reason: String| format!("failed to instantiate nsqd - {reason}");
+    let tls = flags.tls_settings();
     let mut config = flags.into_config(processors.len(), started_at).map_err(instantiate)?;
 
     let deaf = |error| format!("failed to listen for signals - {error}");
@@ -106,6 +107,11 @@ fn start(flags: Flags, given: &Given) -> Result<(), String> {
         tracing::info!("--{flag} has no effect: {reason}");
     }
     let lock = preflight::lock_data_path(&config.data_path).map_err(instantiate)?;
+    config.tls = tls.load().map_err(instantiate)?;
+    config.offer.tls = config.tls.is_some();
+    if config.tls.is_none() {
+        config.https_address = None;
+    }
     // Folders opened relative to another are not found by the ring.
     config.data_path = std::path::absolute(&config.data_path)
         .map_err(|error| format!("failed to find the working directory - {error}"))?;
@@ -113,12 +119,19 @@ fn start(flags: Flags, given: &Given) -> Result<(), String> {
     let open_files = preflight::raise_open_files();
     config.open_topics_per_shard = preflight::open_topics_per_shard(open_files, config.shards);
     let catalogue = load_metadata(&config.data_path)?;
-    let doors =
-        Doors::open(&config.tcp_address, config.http_address.as_ref()).map_err(instantiate)?;
+    let doors = Doors::open(
+        &config.tcp_address,
+        config.http_address.as_ref(),
+        config.https_address.as_ref(),
+    )
+    .map_err(instantiate)?;
     let mut paths = SocketFiles::default();
     paths.announce("TCP", &doors.tcp, &mut config.tcp_address);
     if let (Some(http), Some(address)) = (&doors.http, &mut config.http_address) {
         paths.announce("HTTP", http, address);
+    }
+    if let (Some(https), Some(address)) = (&doors.https, &mut config.https_address) {
+        paths.announce("HTTPS", https, address);
     }
     config.fill_in_ports();
 

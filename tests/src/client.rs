@@ -2,10 +2,13 @@
 //!
 //! Knows the framing and the answer to a heartbeat; rules about commands stand in the tests.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustls::ClientConnection;
+
+use crate::layers::Layers;
 use crate::patience::SOON;
 
 /// What begins a V2 connection.
@@ -52,13 +55,17 @@ pub enum Seen {
     Silence,
     /// The end of the stream.
     Closed,
+    /// TLS cannot be followed any further: an alert, most often.
+    Broken(String),
 }
 
 /// One connection.
 #[derive(Debug)]
 pub struct Client {
     stream: TcpStream,
+    layers: Layers,
     unread: Vec<u8>,
+    wire_bytes: usize,
 }
 
 impl Client {
@@ -71,7 +78,11 @@ impl Client {
         let stream = TcpStream::connect_timeout(&address, SOON).expect("the broker accepts");
         stream.set_nodelay(true).expect("a socket option can be set");
         stream.set_write_timeout(Some(SOON)).expect("a limit can be set");
-        Self { stream, unread: Vec::new() }
+        Self::over(stream)
+    }
+
+    fn over(stream: TcpStream) -> Self {
+        Self { stream, layers: Layers::default(), unread: Vec::new(), wire_bytes: 0 }
     }
 
     /// A connection to a broker that may be gone, and that has sent the magic; `None` when it is.
@@ -83,7 +94,7 @@ impl Client {
         let stream = TcpStream::connect_timeout(&address, SOON).ok()?;
         stream.set_nodelay(true).expect("a socket option can be set");
         stream.set_write_timeout(Some(SOON)).expect("a limit can be set");
-        let mut client = Self { stream, unread: Vec::new() };
+        let mut client = Self::over(stream);
         client.try_send(MAGIC);
         Some(client)
     }
@@ -109,12 +120,79 @@ impl Client {
     /// # Panics
     /// When the broker does not take them soon.
     pub fn send(&mut self, bytes: &[u8]) {
+        let wire = self.layers.seal(bytes);
+        self.stream.write_all(&wire).expect("the broker reads");
+    }
+
+    /// Sends bytes outside all layers.
+    ///
+    /// # Panics
+    /// When the broker does not take them soon.
+    pub fn send_raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the broker reads");
+    }
+
+    /// How many bytes came off the wire so far, as they came.
+    #[must_use]
+    pub fn wire_bytes(&self) -> usize {
+        self.wire_bytes
+    }
+
+    /// Shakes hands for TLS, and reads the `OK` inside it.
+    ///
+    /// # Errors
+    /// What the library says when it fails.
+    pub fn try_tls(&mut self, tls: ClientConnection) -> io::Result<()> {
+        self.layers.begin_tls(tls);
+        self.stream.set_read_timeout(Some(SOON))?;
+        let tls = self.layers.tls().expect("it has just begun");
+        while tls.is_handshaking() {
+            tls.complete_io(&mut self.stream)?;
+        }
+        while tls.wants_write() {
+            tls.write_tls(&mut self.stream)?;
+        }
+        // What came behind the handshake may be in the library's buffer already.
+        let state = tls.process_new_packets().map_err(io::Error::other)?;
+        let mut opened = vec![0; state.plaintext_bytes_to_read()];
+        tls.reader().read_exact(&mut opened)?;
+        self.unread.extend(opened);
+        Ok(())
+    }
+
+    /// TLS, and the `OK` inside it.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn begin_tls(&mut self, tls: ClientConnection) {
+        self.try_tls(tls).expect("hands can be shaken");
+        self.ok();
+    }
+
+    /// Snappy, and the `OK` inside it.
+    pub fn begin_snappy(&mut self) {
+        self.layers.begin_snappy();
+        self.open_unread();
+        self.ok();
+    }
+
+    /// Deflate, and the `OK` inside it.
+    pub fn begin_deflate(&mut self) {
+        self.layers.begin_deflate();
+        self.open_unread();
+        self.ok();
+    }
+
+    /// What was read behind the last frame is in the compression that has just begun.
+    fn open_unread(&mut self) {
+        let read = std::mem::take(&mut self.unread);
+        self.unread = self.layers.open_inside(&read);
     }
 
     /// Sends bytes, and does not mind when the broker has closed already.
     pub fn try_send(&mut self, bytes: &[u8]) {
-        drop(self.stream.write_all(bytes));
+        let wire = self.layers.seal(bytes);
+        drop(self.stream.write_all(&wire));
     }
 
     /// Ends this side of the stream.
@@ -152,7 +230,13 @@ impl Client {
             let mut bytes = [0; 65536];
             match self.stream.read(&mut bytes) {
                 Ok(0) => return Seen::Closed,
-                Ok(count) => self.unread.extend_from_slice(&bytes[..count]),
+                Ok(count) => {
+                    self.wire_bytes += count;
+                    match self.layers.open(&bytes[..count]) {
+                        Ok(plain) => self.unread.extend(plain),
+                        Err(error) => return Seen::Broken(error.to_string()),
+                    }
+                }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock | ErrorKind::TimedOut => return Seen::Silence,
                     // The broker may close with bytes of ours unread, which resets the connection.

@@ -567,7 +567,7 @@ fn see_frame(client: &mut Client) -> Option<Frame> {
         match client.see_of_a_mortal(SOON) {
             Seen::Frame(frame) if is_heartbeat(&frame) => client.try_send(b"NOP\n"),
             Seen::Frame(frame) => return Some(frame),
-            Seen::Silence | Seen::Closed => return None,
+            Seen::Silence | Seen::Closed | Seen::Broken(_) => return None,
         }
     }
 }
@@ -623,7 +623,7 @@ impl Consumer<'_> {
         };
         while self.crew.phase() != Phase::Over {
             match client.see_of_a_mortal(Duration::from_millis(100)) {
-                Seen::Closed => return Some(()),
+                Seen::Closed | Seen::Broken(_) => return Some(()),
                 Seen::Silence => self.finish_touched(&mut client, &mut visit, 0),
                 Seen::Frame(Frame::Message(message)) => {
                     self.take(&mut client, &mut visit, message);

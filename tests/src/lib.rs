@@ -10,6 +10,7 @@ pub mod client;
 pub mod crew;
 pub mod dice;
 pub mod http;
+pub mod layers;
 pub mod ledger;
 pub mod library;
 pub mod lookup_server;

@@ -10,6 +10,7 @@ pub mod identify;
 pub mod publish;
 pub mod subscribe;
 
+pub use identify::Upgrade;
 pub use subscribe::{Subscribed, subscribe};
 
 use crate::clock::Now;
@@ -38,6 +39,8 @@ pub enum Step {
     Move(ShardId),
     /// With the rest of these bytes, when an authorization server has answered.
     Authorize(authorize::Reason),
+    /// With TLS or compression, which begin behind the answer that agrees to them.
+    Upgrade(Upgrade),
     /// With a subscription, which may have to wait for a new channel to be kept.
     Subscribe(TopicName, ChannelName),
     /// Not at all.
@@ -111,7 +114,10 @@ pub fn execute(
             Command::Requeue { id, delay } => consume::requeue(state, key, id, delay, now),
             Command::Touch(id) => consume::touch(state, key, id, now),
             Command::Nop => {}
-            Command::Identify(body) => identify::identify(state, key, body, now),
+            Command::Identify(body) => match identify::identify(state, key, body, now) {
+                Step::ReadOn => {}
+                step => return (consumed + length, step),
+            },
             Command::Auth(secret) => match authorize::auth(state, key, secret) {
                 Step::End => return (input.len(), Step::End),
                 step => return (consumed + length, step),

@@ -1,9 +1,10 @@
 //! A connection on its way to another core.
 //!
 //! It leaves only when all it is owed was sent and no read is under way, so nothing but the socket,
-//! what it is, and the bytes it has not looked at need to travel.
+//! what it is, its layers, and the bytes it has not looked at need to travel.
 
 use super::Session;
+use super::layers::Layers;
 use std::net::TcpStream;
 
 /// See the head of this file.
@@ -13,6 +14,8 @@ pub struct Traveller {
     pub stream: TcpStream,
     /// What it is.
     pub session: Session,
+    /// TLS and compression, with what they hold.
+    pub layers: Option<Box<Layers>>,
     /// What was read and not looked at, the command that made it move first.
     pub unread: Vec<u8>,
 }

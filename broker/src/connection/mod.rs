@@ -9,6 +9,7 @@
 //! | the order of answers | [`answers`] |
 //! | what a client may do | [`authorization`] |
 //! | what waits to be sent | [`output`] |
+//! | TLS, snappy, deflate | [`layers`]; how they begin: [`upgrade`] |
 //! | heartbeats and giving up on a peer | [`heartbeat`] |
 //! | the socket itself | [`socket`] |
 
@@ -16,10 +17,12 @@ pub mod answers;
 pub mod authorization;
 pub mod handoff;
 pub mod heartbeat;
+pub mod layers;
 pub mod output;
 pub mod peer;
 pub mod reader;
 pub mod socket;
+mod upgrade;
 
 use crate::clock::Tick;
 use crate::keys::{ChannelKey, SubscriberKey, TopicKey};
@@ -28,6 +31,7 @@ use crate::routing::placement::Following;
 use answers::Answers;
 use authorization::Authorization;
 use heartbeat::Heartbeat;
+use layers::Layers;
 use output::Output;
 use peer::Peer;
 use protocol::conversation::Conversation;
@@ -37,8 +41,9 @@ use protocol::name::TopicName;
 use protocol::refusal::Refusal;
 use socket::{Sent, Socket};
 use std::collections::BTreeMap;
+use std::io;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
 /// Messages are handed to a connection until this many bytes wait to be sent on it; then its
 /// channel chooses others. A frame is never cut, so the largest message comes on top.
@@ -109,6 +114,11 @@ pub struct Connection {
     pub answers: Answers<Reply>,
     /// What it was not sent yet.
     pub output: Output,
+    /// TLS and compression, if they were agreed.
+    pub layers: Option<Box<Layers>>,
+    /// A layer is being agreed: no heartbeat may come between the words about it, and they have a
+    /// time limit of their own.
+    pub is_upgrading: bool,
     /// What it reads from.
     pub subscription: Option<Subscription>,
     /// How far it is from its end.
@@ -144,6 +154,8 @@ impl Connection {
             session,
             answers: Answers::default(),
             output: Output::default(),
+            layers: None,
+            is_upgrading: false,
             subscription: None,
             life: Life::Open,
             blocked_since: None,
@@ -184,7 +196,12 @@ impl Connection {
 
     /// Whether everything it is owed was sent.
     pub fn is_settled(&self) -> bool {
-        self.answers.is_empty() && self.output.is_empty()
+        self.answers.is_empty() && self.has_sent_all()
+    }
+
+    /// Whether nothing waits to be sent.
+    pub fn has_sent_all(&self) -> bool {
+        self.output.is_empty() && self.layers.as_ref().is_none_or(|layers| layers.is_wire_empty())
     }
 
     /// Whether there is something that it was not sent and can still be sent.
@@ -194,7 +211,11 @@ impl Connection {
 
     /// Sends what it can without waiting.
     pub fn send(&mut self, now: Tick) -> Sent {
-        match self.socket.send(&mut self.output) {
+        let sent = match &mut self.layers {
+            None => self.socket.send(&mut self.output),
+            Some(layers) => self.socket.send_sealed(layers, &mut self.output),
+        };
+        match sent {
             Ok(Sent::All) => {
                 self.blocked_since = None;
                 Sent::All
@@ -209,6 +230,34 @@ impl Connection {
                 Sent::All
             }
         }
+    }
+
+    /// Sends some of what waits when the system takes bytes again.
+    pub fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.layers {
+            None => self.socket.poll_send(context, &mut self.output),
+            Some(layers) => {
+                layers.seal(&mut self.output);
+                self.socket.poll_send(context, layers.wire())
+            }
+        }
+    }
+
+    /// What came cannot be understood, and what is to be said of it is on the wire: nothing else is
+    /// said any more.
+    pub fn break_off(&mut self) {
+        self.output = Output::default();
+        self.life = Life::Ending;
+    }
+
+    /// Tells the peer that nothing more comes.
+    pub fn finish_sending(&mut self) {
+        if let Some(layers) = &mut self.layers {
+            layers.say_goodbye();
+            // It is a courtesy: whoever takes no bytes now goes without.
+            self.socket.send(layers.wire()).ok();
+        }
+        self.socket.shut_down(std::net::Shutdown::Write);
     }
 
     /// Ends it at once: its reader finds the end of the stream.

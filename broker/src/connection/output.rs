@@ -94,6 +94,14 @@ impl Output {
         self.pieces.front().map_or(&[], Piece::unsent)
     }
 
+    /// Moves all that waits to the end of `bytes`.
+    pub fn take_into(&mut self, bytes: &mut Vec<u8>) {
+        for piece in std::mem::take(&mut self.pieces) {
+            bytes.extend_from_slice(piece.unsent());
+        }
+        self.bytes = 0;
+    }
+
     /// The first `count` bytes were sent.
     pub fn sent(&mut self, count: usize) {
         self.bytes -= count;

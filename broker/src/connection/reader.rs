@@ -2,8 +2,10 @@
 //!
 //! One task a connection. Bytes are read into a buffer that all connections of the core share, and
 //! executed from there; only what is left of an unfinished command is kept with the connection.
+//! Where there are layers, what they open is gathered with the connection instead, in bounded steps.
 
 use super::handoff::Traveller;
+use super::layers::Opened;
 use super::{Life, Reply};
 use crate::command::{self, Step, Subscribed};
 use crate::keys::ConnectionKey;
@@ -13,6 +15,7 @@ use crate::shard::Shard;
 use protocol::decoder::Decoder;
 use protocol::name::{ChannelName, TopicName};
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -23,7 +26,8 @@ const MOVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Serves a connection of this core until it ends or moves. `unread` is what it brought along.
 pub async fn serve(shard: Rc<Shard>, key: ConnectionKey, unread: Vec<u8>) {
     let decoder = Decoder::new(shard.config.limits.clone());
-    let mut reader = Reader { shard, key, decoder, unread, refused: false };
+    let has_layers = shard.has_layers(key);
+    let mut reader = Reader { shard, key, decoder, unread, has_layers, refused: false };
     let mut step = if reader.unread.is_empty() { Step::ReadOn } else { reader.execute_unread() };
     loop {
         step = match step {
@@ -54,6 +58,13 @@ pub async fn serve(shard: Rc<Shard>, key: ConnectionKey, unread: Vec<u8>) {
                 reader.shard.authorize(key, reason).await;
                 reader.execute_unread()
             }
+            Step::Upgrade(upgrade) => {
+                if reader.upgrade(upgrade).await {
+                    reader.execute_unread()
+                } else {
+                    Step::End
+                }
+            }
             Step::Subscribe(topic, channel) => {
                 reader.subscribe(topic, channel).await;
                 reader.execute_unread()
@@ -64,12 +75,15 @@ pub async fn serve(shard: Rc<Shard>, key: ConnectionKey, unread: Vec<u8>) {
     reader.shard.leave(key);
 }
 
-struct Reader {
-    shard: Rc<Shard>,
-    key: ConnectionKey,
+/// One connection's reader.
+pub(super) struct Reader {
+    pub(super) shard: Rc<Shard>,
+    pub(super) key: ConnectionKey,
     decoder: Decoder,
     /// The beginning of a command whose end has not come, and what could not be executed yet.
-    unread: Vec<u8>,
+    pub(super) unread: Vec<u8>,
+    /// What is read has to be opened.
+    pub(super) has_layers: bool,
     /// Nothing more is executed: the client was refused, which it may not have been told yet.
     refused: bool,
 }
@@ -92,6 +106,9 @@ impl Reader {
     }
 
     fn poll_read_and_execute(&mut self, context: &mut Context<'_>) -> Poll<Option<Step>> {
+        if self.has_layers {
+            return self.poll_open_and_execute(context);
+        }
         let shard = self.shard.clone();
         let Some(socket) = shard.socket_of(self.key) else { return Poll::Ready(None) };
         let mut buffer = shard.read_buffer.borrow_mut();
@@ -111,6 +128,46 @@ impl Reader {
             self.execute_unread()
         };
         Poll::Ready(Some(step))
+    }
+
+    /// As [`Self::poll_read_and_execute`], through the layers.
+    fn poll_open_and_execute(&mut self, context: &mut Context<'_>) -> Poll<Option<Step>> {
+        let shard = self.shard.clone();
+        let opened = {
+            let mut state = shard.state.borrow_mut();
+            let Some(connection) = state.connections.get_mut(self.key) else {
+                return Poll::Ready(None);
+            };
+            let Some(layers) = &mut connection.layers else { return Poll::Ready(None) };
+            let mut buffer = shard.read_buffer.borrow_mut();
+            let socket = &connection.socket;
+            let opened = ready!(socket.poll_open(context, &mut buffer, layers, &mut self.unread));
+            if let Err(error) = &opened
+                && error.kind() == io::ErrorKind::InvalidData
+                && connection.life == Life::Open
+            {
+                let peer = connection.session.peer;
+                tracing::error!("client({peer}) - failed to read command - {error}");
+                connection.break_off();
+            }
+            // One that was broken off has nothing more to do than to be closed.
+            if !connection.has_sent_all() || connection.life == Life::Ending {
+                state.queue_to_send(self.key);
+                shard.turn.wake();
+            }
+            opened
+        };
+        let is_broken = matches!(&opened, Err(error) if error.kind() == io::ErrorKind::InvalidData);
+        if !is_broken && !matches!(opened, Ok(Opened::Bytes | Opened::NeedsInput)) {
+            return Poll::Ready(None);
+        }
+        if is_broken || self.refused || shard.is_ending(self.key) {
+            // What still comes is thrown away as it is.
+            self.has_layers = false;
+            self.unread = Vec::new();
+            return Poll::Ready(Some(Step::End));
+        }
+        Poll::Ready(Some(self.execute_unread()))
     }
 
     fn execute_unread(&mut self) -> Step {
@@ -142,7 +199,7 @@ impl Reader {
     }
 
     /// Waits until everything the client is owed was sent, or the connection broke.
-    async fn settle(&self) {
+    pub(super) async fn settle(&self) {
         poll_fn(|context| {
             let mut state = self.shard.state.borrow_mut();
             match state.connections.get_mut(self.key) {
@@ -205,7 +262,8 @@ impl Reader {
         };
         let connection = state.connections.remove(self.key).expect("it was there");
         let unread = std::mem::take(&mut self.unread);
-        let traveller = Traveller { stream, session: connection.session, unread };
+        let layers = connection.layers;
+        let traveller = Traveller { stream, session: connection.session, layers, unread };
         state.outboxes.push(to, Request::Arrive(Box::new(traveller)));
         state.report_load();
         Departed::Gone

@@ -3,6 +3,7 @@
 //! Waiting goes through the ring; sending is first tried without waiting, straight from where the
 //! bytes lie. A socket can leave for another core: what travels is a duplicate of its descriptor.
 
+use super::layers::{Layers, Opened};
 use super::output::Output;
 use crate::descriptor;
 use glommio::net::TcpStream;
@@ -49,6 +50,12 @@ impl Socket {
         Ok(std::net::TcpStream::from(descriptor::borrow(&*stream).try_clone_to_owned()?))
     }
 
+    /// This side's address, as text.
+    pub fn local_address(&self) -> String {
+        let address = self.stream.borrow().local_addr();
+        address.map_or_else(|_| String::new(), |here| startup::listen::shown(here).to_string())
+    }
+
     /// Reads what is there into `buffer`; ready with 0 when the peer has closed.
     pub fn poll_read(
         &self,
@@ -79,6 +86,48 @@ impl Socket {
             }
         }
         Ok(Sent::All)
+    }
+
+    /// Seals and sends as much as the system takes without waiting.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub fn send_sealed(&self, layers: &mut Layers, output: &mut Output) -> io::Result<Sent> {
+        loop {
+            layers.seal(output);
+            if self.send(layers.wire())? == Sent::Blocked {
+                return Ok(Sent::Blocked);
+            }
+            if output.is_empty() || layers.is_shaking_hands() {
+                return Ok(Sent::All);
+            }
+        }
+    }
+
+    /// Opens what came before, or else reads what is there into `buffer` and opens that; appends
+    /// what is inside to `plain`. [`Opened::NeedsInput`] is said after one read, so that others have
+    /// their turn before the next.
+    ///
+    /// # Errors
+    /// When the connection is broken, or what came cannot be opened: that is of the kind
+    /// `InvalidData`, and what is to be told the peer is on the wire.
+    pub fn poll_open(
+        &self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+        layers: &mut Layers,
+        plain: &mut Vec<u8>,
+    ) -> Poll<io::Result<Opened>> {
+        let broken =
+            |broken: super::layers::Broken| io::Error::new(io::ErrorKind::InvalidData, broken.0);
+        let opened = layers.open(&[], plain).map_err(broken)?;
+        if opened != Opened::NeedsInput {
+            return Poll::Ready(Ok(opened));
+        }
+        match ready!(self.poll_read(context, buffer))? {
+            0 => Poll::Ready(Ok(Opened::End)),
+            length => Poll::Ready(layers.open(&buffer[..length], plain).map_err(broken)),
+        }
     }
 
     /// Sends the first piece of `output` when the system takes bytes again.

@@ -35,8 +35,10 @@ mod stats;
 mod topic;
 mod transport;
 
+use crate::config::TlsRequired;
 use crate::connection::peer::Peer;
 use crate::connection::socket::Socket;
+use crate::routing::request::Door;
 use crate::shard::Shard;
 use incoming::Incoming;
 use protocol::http::date::http_date;
@@ -44,13 +46,20 @@ use protocol::http::request::{BadRequest, Head, parse_head};
 use protocol::http::response::{Exchange, Response, Status};
 use protocol::http::route::Routed;
 use routes::Route;
+use startup::listen::Address;
 use std::rc::Rc;
 use transport::{Ended, Transport};
 
-/// Serves one HTTP connection until one of the two sides has enough.
-pub async fn serve(shard: Rc<Shard>, socket: Rc<Socket>, peer: Peer) {
+/// Serves one HTTP connection, which came in by `door`, until one of the two sides has enough.
+pub async fn serve(shard: Rc<Shard>, socket: Rc<Socket>, peer: Peer, door: Door) {
     let _counted = Counted::new(shard.clone());
     let mut transport = Transport::new(shard.clone(), socket);
+    if door == Door::Https
+        && let Err(reason) = transport.begin_tls().await
+    {
+        tracing::warn!("http: TLS handshake error from {peer}: {reason}");
+        return;
+    }
     // How it ended interests nobody: either side may close whenever it likes.
     if serve_requests(&shard, &mut transport, peer).await.is_ok() {
         transport.close().await;
@@ -129,12 +138,18 @@ async fn serve_one(
     head: &Head,
 ) -> Result<Exchange, Ended> {
     let begun = shard.clock.now().tick;
+    let is_refused_without_tls =
+        shard.config.tls_required == TlsRequired::Everywhere && !transport.has_tls();
     let mut incoming = Incoming::new(shard, head, transport);
-    let (response, is_logged) = match routes::ROUTES.route(head) {
-        Routed::Found(route, part) => {
-            (answer(route, part.as_deref(), &mut incoming).await, route.is_logged())
+    let (response, is_logged) = if is_refused_without_tls {
+        (tls_required(shard), false)
+    } else {
+        match routes::ROUTES.route(head) {
+            Routed::Found(route, part) => {
+                (answer(route, part.as_deref(), &mut incoming).await, route.is_logged())
+            }
+            Routed::Respond(response) => (response, true),
         }
-        Routed::Respond(response) => (response, true),
     };
     // Before the answer, which says whether the connection goes on.
     let is_passed = incoming.pass_body().await;
@@ -154,6 +169,13 @@ async fn serve_one(
     }
     transport.send(|bytes| response.encode(bytes, &date, exchange)).await?;
     Ok(exchange)
+}
+
+/// What plain HTTP is answered where TLS is required, whatever it asks for. The blanks are NSQ's.
+fn tls_required(shard: &Shard) -> Response {
+    let port = shard.config.https_address.as_ref().map_or(0, Address::port);
+    let body = format!(r#"{{"message": "TLS_REQUIRED", "https_port": {port}}}"#);
+    Response::json(body).with_status(Status::Forbidden)
 }
 
 /// `part` is the part of the path that the route leaves open.

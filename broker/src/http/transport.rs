@@ -1,12 +1,13 @@
 //! The bytes of one HTTP connection, in and out, and how long they may take.
 //!
-//! Knows: the socket, what came and was not looked at yet, deadlines. Does not know: what any byte
+//! Knows: the socket, TLS, what came and was not looked at yet, deadlines. Does not know: what any byte
 //! means.
 
 use crate::clock::Tick;
+use crate::connection::layers::{Broken, Layers, Opened};
 use crate::connection::output::Output;
 use crate::connection::socket::{Sent, Socket};
-use crate::limits::LINGER_MILLISECONDS;
+use crate::limits::{HANDSHAKE_MILLISECONDS, LINGER_MILLISECONDS};
 use crate::shard::Shard;
 use futures_lite::FutureExt;
 use std::future::poll_fn;
@@ -37,6 +38,8 @@ pub(super) struct Ended;
 pub(super) struct Transport {
     shard: Rc<Shard>,
     socket: Rc<Socket>,
+    /// TLS, if the connection came in by that port.
+    layers: Option<Box<Layers>>,
     /// What came; the first `consumed` bytes were looked at.
     input: Vec<u8>,
     /// Invariant: less than `input.len()`, or both are 0.
@@ -46,7 +49,48 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(shard: Rc<Shard>, socket: Rc<Socket>) -> Self {
-        Self { shard, socket, input: Vec::new(), consumed: 0, output: Output::default() }
+        Self {
+            shard,
+            socket,
+            layers: None,
+            input: Vec::new(),
+            consumed: 0,
+            output: Output::default(),
+        }
+    }
+
+    /// Whether there is TLS.
+    pub(super) fn has_tls(&self) -> bool {
+        self.layers.is_some()
+    }
+
+    /// Begins TLS.
+    ///
+    /// # Errors
+    /// Why there is none, for the log; the client was told.
+    pub(super) async fn begin_tls(&mut self) -> Result<(), String> {
+        let settings = self.shard.config.tls.clone().ok_or("there is no certificate")?;
+        let limit = Duration::from_millis(HANDSHAKE_MILLISECONDS);
+        let deadline = self.shard.clock.now().tick.plus(limit);
+        let mut layers = Layers::tls(&settings, Vec::new()).map_err(|Broken(reason)| reason)?;
+        loop {
+            self.read_until(deadline).await.map_err(|Ended| "it broke off or took too long")?;
+            let is_http = looks_like_http(self.unread());
+            let shaken = layers.shake_hands(self.unread());
+            self.consume(self.unread().len());
+            self.send(|bytes| layers.wire().take_into(bytes)).await.ok();
+            match shaken {
+                Ok(false) => {}
+                Ok(true) => break,
+                Err(Broken(_)) if is_http => {
+                    self.send(|bytes| bytes.extend_from_slice(NOT_HTTPS)).await.ok();
+                    return Err("client sent an HTTP request to an HTTPS server".to_string());
+                }
+                Err(Broken(reason)) => return Err(reason),
+            }
+        }
+        self.layers = Some(Box::new(layers));
+        Ok(())
     }
 
     /// What came and was not consumed.
@@ -91,9 +135,15 @@ impl Transport {
         self.input.drain(..self.consumed);
         self.consumed = 0;
         let left = deadline.since(self.shard.clock.now().tick);
-        let Self { shard, socket, input, .. } = self;
+        let Self { shard, socket, layers, input, .. } = self;
         let read = poll_fn(|context| {
             let mut buffer = shard.read_buffer.borrow_mut();
+            if let Some(layers) = layers {
+                return match ready!(socket.poll_open(context, &mut buffer, layers, input)) {
+                    Ok(Opened::End) | Err(_) => Poll::Ready(Err(Ended)),
+                    Ok(Opened::Bytes | Opened::NeedsInput) => Poll::Ready(Ok(())),
+                };
+            }
             match ready!(socket.poll_read(context, &mut buffer)) {
                 Ok(0) | Err(_) => Poll::Ready(Err(Ended)),
                 Ok(length) => {
@@ -108,17 +158,32 @@ impl Transport {
     /// Sends what `write` appends, and waits until the system has taken all of it.
     pub(super) async fn send(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Ended> {
         self.output.gather(write);
-        let Self { socket, output, .. } = self;
-        while socket.send(output).map_err(ended)? == Sent::Blocked {
-            let sent = poll_fn(|context| socket.poll_send(context, output));
+        let Self { socket, layers, output, .. } = self;
+        loop {
+            let sent = match layers {
+                None => socket.send(output),
+                Some(layers) => socket.send_sealed(layers, output),
+            };
+            if sent.map_err(ended)? == Sent::All {
+                return Ok(());
+            }
+            let waiting = match layers {
+                None => &mut *output,
+                Some(layers) => layers.wire(),
+            };
+            let sent = poll_fn(|context| socket.poll_send(context, waiting));
             within(STALL_MAX, async { sent.await.map_err(ended) }).await?;
         }
-        Ok(())
     }
 
     /// Closes so that the last answer arrives: with bytes unread, closing at once would destroy it
     /// on its way.
     pub(super) async fn close(mut self) {
+        if let Some(layers) = &mut self.layers {
+            layers.say_goodbye();
+            // It is a courtesy: whoever takes no bytes now goes without.
+            self.socket.send(layers.wire()).ok();
+        }
         self.socket.shut_down(Shutdown::Write);
         let linger = Duration::from_millis(LINGER_MILLISECONDS);
         let deadline = self.shard.clock.now().tick.plus(linger);
@@ -126,6 +191,16 @@ impl Transport {
             self.consume(self.unread().len());
         }
     }
+}
+
+/// What Go's server says, outside TLS, to a request that did not begin with it.
+const NOT_HTTPS: &[u8] =
+    b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+
+/// Whether this is the beginning of a request outside TLS.
+fn looks_like_http(bytes: &[u8]) -> bool {
+    let words: [&[u8]; 5] = [b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO"];
+    words.iter().any(|word| bytes.starts_with(word))
 }
 
 fn ended(_: io::Error) -> Ended {

@@ -76,6 +76,8 @@ pub enum Door {
     Tcp,
     /// HTTP.
     Http,
+    /// HTTP inside TLS.
+    Https,
 }
 
 /// Messages on their way to the owner of their topic.

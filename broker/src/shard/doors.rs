@@ -7,6 +7,7 @@
 
 use super::Shard;
 use super::state::Job;
+use crate::config::TlsRequired;
 use crate::connection::authorization::Authorization;
 use crate::connection::heartbeat::Heartbeat;
 use crate::connection::peer::Peer;
@@ -38,15 +39,25 @@ pub struct Doors {
     pub tcp: TcpListener,
     /// HTTP, unless switched off.
     pub http: Option<TcpListener>,
+    /// HTTPS, if there is a certificate.
+    pub https: Option<TcpListener>,
 }
 
 impl Doors {
-    /// Listens on both.
+    /// Listens on all of them.
     ///
     /// # Errors
     /// A sentence that names the address and what the system said.
-    pub fn open(tcp: &Address, http: Option<&Address>) -> Result<Self, String> {
-        Ok(Self { tcp: listen_on(tcp)?, http: http.map(listen_on).transpose()? })
+    pub fn open(
+        tcp: &Address,
+        http: Option<&Address>,
+        https: Option<&Address>,
+    ) -> Result<Self, String> {
+        Ok(Self {
+            tcp: listen_on(tcp)?,
+            http: http.map(listen_on).transpose()?,
+            https: https.map(listen_on).transpose()?,
+        })
     }
 
     /// More descriptors of the same sockets.
@@ -55,7 +66,8 @@ impl Doors {
     /// When the process has no descriptor left.
     pub fn try_clone(&self) -> io::Result<Self> {
         let http = self.http.as_ref().map(TcpListener::try_clone).transpose()?;
-        Ok(Self { tcp: self.tcp.try_clone()?, http })
+        let https = self.https.as_ref().map(TcpListener::try_clone).transpose()?;
+        Ok(Self { tcp: self.tcp.try_clone()?, http, https })
     }
 }
 
@@ -158,11 +170,11 @@ impl Shard {
         match door {
             Door::Tcp => {
                 tracing::info!("TCP: new client({peer})");
-                self.admit(socket, self.new_session(peer), Vec::new());
+                self.admit(Connection::new(socket, self.new_session(peer)), Vec::new());
             }
-            Door::Http => {
+            Door::Http | Door::Https => {
                 let shard = self.clone();
-                glommio::spawn_local(crate::http::serve(shard, socket, peer)).detach();
+                glommio::spawn_local(crate::http::serve(shard, socket, peer, door)).detach();
             }
         }
     }
@@ -174,7 +186,10 @@ impl Shard {
             peer,
             heartbeat: Heartbeat::start(settings.heartbeat_interval, now.tick),
             settings,
-            conversation: Conversation::fresh(),
+            conversation: Conversation {
+                tls_missing: self.config.tls_required != TlsRequired::No,
+                ..Conversation::fresh()
+            },
             authorization: Authorization::default(),
             introduced: false,
             connected_at: now.wall.0 / 1_000_000_000,
@@ -184,13 +199,13 @@ impl Shard {
     }
 
     /// Has a connection served on this core, new or arrived from another.
-    pub(super) fn admit(self: &Rc<Self>, socket: Rc<Socket>, session: Session, unread: Vec<u8>) {
+    pub(super) fn admit(self: &Rc<Self>, connection: Connection, unread: Vec<u8>) {
         let now = self.clock.now();
         let mut state = self.state.borrow_mut();
         if state.stopping {
             return;
         }
-        let key = state.connections.insert(Connection::new(socket, session));
+        let key = state.connections.insert(connection);
         state.jobs.push(Job::Serve(key, unread));
         state.look_after(key, now);
         state.report_load();
@@ -210,7 +225,11 @@ impl Shard {
                 self.state.borrow_mut().published(here, waiter, result);
             }
             Request::Arrive(traveller) => match Socket::adopt(traveller.stream) {
-                Ok(socket) => self.admit(Rc::new(socket), traveller.session, traveller.unread),
+                Ok(socket) => {
+                    let mut connection = Connection::new(Rc::new(socket), traveller.session);
+                    connection.layers = traveller.layers;
+                    self.admit(connection, traveller.unread);
+                }
                 Err(error) => tracing::error!(
                     "client({}): failed to take it in - {error}",
                     traveller.session.peer

@@ -15,7 +15,7 @@ use crate::topic::catalogue::Change;
 use protocol::name::{ChannelName, TopicName};
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
 /// How often a task looks again at a topic that is being deleted.
@@ -379,14 +379,12 @@ impl Shard {
 
     async fn send_when_possible(self: Rc<Self>, key: ConnectionKey) {
         loop {
-            let Some(socket) = self.socket_of(key) else { return };
             let sent = poll_fn(|context| {
                 let mut state = self.state.borrow_mut();
-                let Some(connection) = state.connections.get_mut(key) else {
-                    return Poll::Ready(Ok(()));
-                };
-                let sent = ready!(socket.poll_send(context, &mut connection.output));
-                Poll::Ready(sent)
+                match state.connections.get_mut(key) {
+                    None => Poll::Ready(Ok(())),
+                    Some(connection) => connection.poll_send(context),
+                }
             })
             .await;
             let now = self.clock.now();

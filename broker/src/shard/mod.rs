@@ -99,6 +99,12 @@ impl Shard {
         self.state.borrow().connections.get(key).map(|connection| connection.socket.clone())
     }
 
+    /// Whether what a connection reads has to be opened.
+    pub fn has_layers(&self, key: ConnectionKey) -> bool {
+        let state = self.state.borrow();
+        state.connections.get(key).is_some_and(|connection| connection.layers.is_some())
+    }
+
     /// Whether nothing more is executed for a connection.
     pub fn is_ending(&self, key: ConnectionKey) -> bool {
         let state = self.state.borrow();

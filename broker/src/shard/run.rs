@@ -150,6 +150,9 @@ impl Shard {
         if let Some(http) = doors.http {
             glommio::spawn_local(self.clone().accept(http, Door::Http)).detach();
         }
+        if let Some(https) = doors.https {
+            glommio::spawn_local(self.clone().accept(https, Door::Https)).detach();
+        }
     }
 
     /// Ends this core's work so that nothing is lost.

@@ -119,6 +119,10 @@ impl State {
                 }
                 return;
             }
+            if connection.is_upgrading {
+                // Looked after again when that is over.
+                return;
+            }
             match connection.session.heartbeat.due(now.tick, connection.blocked_since) {
                 Due::Nothing(at) => {
                     self.set_connection_alarm(key, at);
@@ -311,10 +315,10 @@ impl State {
         if connection.reader.is_some() && (connection.is_settled() || !connection.must_wait()) {
             connection.wake_reader();
         }
-        if connection.life == Life::Ending && connection.output.is_empty() {
+        if connection.life == Life::Ending && connection.has_sent_all() {
             let until = now.tick.plus(Duration::from_millis(LINGER_MILLISECONDS));
             connection.life = Life::Lingering(until);
-            connection.socket.shut_down(std::net::Shutdown::Write);
+            connection.finish_sending();
             connection.wake_reader();
             self.look_after(key, now);
         }

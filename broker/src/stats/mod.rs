@@ -5,6 +5,7 @@
 
 use crate::channel::{Channel, Subscriber};
 use crate::connection::Connection;
+use crate::connection::layers::Layers;
 use crate::log::losses::Losses;
 use crate::shard::state::State;
 use crate::shard::topics::Hosted;
@@ -128,6 +129,8 @@ fn client_stats(connection: &Connection, subscriber: Option<&Subscriber>) -> Cli
     let session = &connection.session;
     let settings = &session.settings;
     let grants = session.authorization.grants();
+    let layers = connection.layers.as_deref();
+    let tls = layers.and_then(Layers::tls_facts);
     ClientStats {
         client_id: settings.client_id.clone(),
         hostname: settings.hostname.clone(),
@@ -141,6 +144,8 @@ fn client_stats(connection: &Connection, subscriber: Option<&Subscriber>) -> Cli
         requeue_count: subscriber.map_or(0, |subscriber| subscriber.requeue_count),
         connect_ts: session.connected_at,
         sample_rate: settings.sample_rate,
+        deflate: layers.is_some_and(Layers::has_deflate),
+        snappy: layers.is_some_and(Layers::has_snappy),
         user_agent: settings.user_agent.clone(),
         authed: session.authorization.has_any(),
         auth_identity: grants.map_or_else(String::new, |grants| grants.identity.clone()),
@@ -152,6 +157,11 @@ fn client_stats(connection: &Connection, subscriber: Option<&Subscriber>) -> Cli
             .iter()
             .map(|(topic, &count)| PublishCount { topic: topic.to_string(), count })
             .collect(),
+        tls: tls.is_some(),
+        // Nothing is negotiated inside TLS; Go says that both sides agree on it (NSQ behaviour).
+        tls_negotiated_protocol_is_mutual: tls.is_some(),
+        tls_version: tls.as_ref().map_or_else(String::new, |tls| tls.version.to_string()),
+        tls_cipher_suite: tls.map_or_else(String::new, |tls| tls.cipher_suite),
         ..ClientStats::default()
     }
 }
