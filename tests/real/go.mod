@@ -5,6 +5,8 @@ go 1.24
 
 require (
 	github.com/BurntSushi/toml v1.3.2 // indirect
+	github.com/bitly/go-hostpool v0.1.0 // indirect
+	github.com/bitly/timer_metrics v1.0.0 // indirect
 	github.com/blang/semver v3.5.1+incompatible // indirect
 	github.com/bmizerany/perks v0.0.0-20141205001514-d9a9656a3a4b // indirect
 	github.com/golang/snappy v0.0.4 // indirect
@@ -24,6 +26,8 @@ tool (
 	github.com/nsqio/nsq/apps/nsq_stat
 	github.com/nsqio/nsq/apps/nsq_tail
 	github.com/nsqio/nsq/apps/nsq_to_file
+	github.com/nsqio/nsq/apps/nsq_to_http
+	github.com/nsqio/nsq/apps/nsq_to_nsq
 	github.com/nsqio/nsq/apps/nsqadmin
 	github.com/nsqio/nsq/apps/nsqd
 	github.com/nsqio/nsq/apps/nsqlookupd

@@ -1,8 +1,11 @@
 //! NSQ's own tools, as published, pointed at the broker and the directory under test.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -13,7 +16,7 @@ use tests::http;
 use tests::lookup_server::LookupServer;
 use tests::patience::{SOON, eventually};
 use tests::process::{Process, run};
-use tests::programs::real;
+use tests::programs::{Maker, real, under_test};
 use tests::turn::Turn;
 use tests::words;
 
@@ -150,6 +153,187 @@ fn to_nsq_publishes_the_lines_of_its_input() {
     assert_eq!(texts, ["first line", "second line", "third line"]);
 }
 
+/// An HTTP server that says OK to everything, and keeps what it is asked.
+struct Sink {
+    address: SocketAddr,
+    requests: Receiver<Asked>,
+}
+
+/// One request.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Asked {
+    line: String,
+    content_type: String,
+    body: String,
+}
+
+impl Sink {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it has an address");
+        let (sender, requests) = mpsc::channel();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let sender = sender.clone();
+                thread::spawn(move || Self::serve(stream, &sender));
+            }
+        });
+        Self { address, requests }
+    }
+
+    /// Serves one connection until it ends.
+    fn serve(mut stream: TcpStream, asked: &Sender<Asked>) -> io::Result<()> {
+        let mut input = BufReader::new(stream.try_clone()?);
+        loop {
+            let mut head = Vec::new();
+            loop {
+                let mut line = String::new();
+                if input.read_line(&mut line)? == 0 {
+                    return Ok(());
+                }
+                match line.trim_end() {
+                    "" => break,
+                    line => head.push(line.to_owned()),
+                }
+            }
+            let value = |name: &str| {
+                let found = head.iter().find_map(|line| line.strip_prefix(name));
+                found.unwrap_or_default().to_owned()
+            };
+            let length = value("Content-Length: ").parse().unwrap_or(0);
+            let mut body = vec![0; length];
+            input.read_exact(&mut body)?;
+            let body = String::from_utf8_lossy(&body).into_owned();
+            let content_type = value("Content-Type: ");
+            let request = Asked { line: head[0].clone(), content_type, body };
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
+            if asked.send(request).is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next so many requests, in the order of the alphabet.
+    fn take(&self, count: usize) -> Vec<Asked> {
+        let next = || self.requests.recv_timeout(LIMIT).expect("a request comes");
+        let mut requests: Vec<_> = (0..count).map(|_| next()).collect();
+        requests.sort();
+        requests
+    }
+}
+
+#[test]
+fn nsq_to_http_asks_once_for_each_message_and_finishes_it() {
+    let Some(program) = real("nsq_to_http") else { return };
+    let sink = Sink::start();
+    let lookup = LookupServer::start();
+    let broker = Broker::with(&[&lookup.flag()]);
+    for channel in ["post", "get"] {
+        broker.order("/topic/create?topic=t");
+        broker.order(&format!("/channel/create?topic=t&channel={channel}"));
+    }
+    broker.client().publish_many("t", &["one", "two & three"]);
+    registered(&lookup, "t");
+    let (address, asked) = (sink.address, |line: &str, content_type: &str, body: &str| Asked {
+        line: format!("{line} HTTP/1.1"),
+        content_type: content_type.to_owned(),
+        body: body.to_owned(),
+    });
+    let octets = "application/octet-stream";
+    let cases = [
+        (
+            format!("--post=http://{address}/put"),
+            format!("--nsqd-tcp-address={}", broker.tcp),
+            [asked("POST /put", octets, "one"), asked("POST /put", octets, "two & three")],
+            "post",
+        ),
+        (
+            format!("--get=http://{address}/get?m=%s"),
+            format!("--lookupd-http-address={}", lookup.http),
+            [asked("GET /get?m=one", "", ""), asked("GET /get?m=two+%26+three", "", "")],
+            "get",
+        ),
+    ];
+    for (target, way, expected, channel) in cases {
+        let channel_flag = format!("--channel={channel}");
+        let flags = ["--topic=t", &channel_flag, &target, &way];
+        let mut tool = Process::start(Command::new(&program).args(flags));
+        assert_eq!(sink.take(2), expected);
+        broker.count_becomes("t", channel, "in_flight_count", 0);
+        assert_eq!(broker.count("t", channel, "depth"), 0);
+        assert_eq!(tool.terminate().code(), Some(0), "{}", tool.log());
+    }
+}
+
+#[test]
+fn nsq_to_nsq_carries_messages_between_the_real_nsqd_and_this_one() {
+    let Some(program) = real("nsq_to_nsq") else { return };
+    let lookup = LookupServer::start();
+    for (from, to) in [(under_test(), Maker::Real), (Maker::Real, under_test())] {
+        let source = Broker::of(from, &[&lookup.flag()]);
+        let destination = Broker::of(to, &[]);
+        source.client().publish_many("t", &["one", "two", "three"]);
+        registered(&lookup, "t");
+        let destination_flag = format!("--destination-nsqd-tcp-address={}", destination.tcp);
+        let way = format!("--lookupd-http-address={}", lookup.http);
+        let flags = ["--topic=t", "--destination-topic=u", &destination_flag, &way];
+        let mut tool = Process::start(Command::new(&program).args(flags));
+        let mut consumer = destination.subscribed("u", "c");
+        consumer.ready(10);
+        let mut texts: Vec<_> = consumer.messages(3).iter().map(Message::text).collect();
+        texts.sort();
+        assert_eq!(texts, ["one", "three", "two"], "{from:?} to {to:?}");
+        source.count_becomes("t", "nsq_to_nsq", "in_flight_count", 0);
+        assert_eq!(source.count("t", "nsq_to_nsq", "depth"), 0);
+        assert_eq!(tool.terminate().code(), Some(0), "{}", tool.log());
+    }
+}
+
+#[test]
+fn the_tools_add_up_what_the_real_nsqd_and_this_one_have() {
+    let (Some(stat), Some(tail), Some(to_nsq)) =
+        (real("nsq_stat"), real("nsq_tail"), real("to_nsq"))
+    else {
+        return;
+    };
+    let lookup = LookupServer::start();
+    let brokers = [Maker::Real, under_test()].map(|maker| Broker::of(maker, &[&lookup.flag()]));
+    let addresses = brokers.each_ref().map(|broker| format!("--nsqd-tcp-address={}", broker.tcp));
+    // to_nsq publishes each line to every nsqd it is given.
+    let flags = ["--topic=t", &addresses[0], &addresses[1]];
+    let ended = run(Command::new(to_nsq).args(flags), b"one\ntwo\nthree\n", LIMIT);
+    assert!(ended.status.success(), "{}", ended.log);
+    for broker in &brokers {
+        broker.order("/channel/create?topic=t&channel=c");
+        broker.count_becomes("t", "c", "depth", 3);
+    }
+    eventually(SOON, "both are registered", || {
+        let found = lookup.get("/lookup?topic=t").json()["producers"].clone();
+        (found.as_array()?.len() == 2).then_some(())
+    });
+    let way = format!("--lookupd-http-address={}", lookup.http);
+    let flags = ["--topic=t", "--channel=c", "--interval=1s", "--count=1", &way];
+    let ended = run(Command::new(stat).args(flags), b"", LIMIT);
+    assert!(ended.status.success(), "{}", ended.log);
+    let row = ended.output.last().expect("it prints a row");
+    let columns: Vec<_> = row.split_whitespace().collect();
+    assert_eq!((columns[3], columns[11]), ("6", "6"), "depth and messages: {row}");
+
+    let tool = Process::start(Command::new(tail).args(["--topic=t", "--channel=c", &way]));
+    let mut printed = eventually(LIMIT, "all are printed", || {
+        let output = tool.output();
+        (output.len() == 6).then_some(output)
+    });
+    printed.sort();
+    assert_eq!(printed, ["one", "one", "three", "three", "two", "two"]);
+}
+
+fn registered(lookup: &LookupServer, topic: &str) {
+    eventually(SOON, "the broker is registered", || {
+        lookup.get(&format!("/lookup?topic={topic}")).text().contains("tcp_port").then_some(())
+    });
+}
+
 /// A running nsqadmin, and where it listens.
 struct Admin {
     _process: Process,
@@ -179,10 +363,13 @@ impl Admin {
     }
 }
 
-#[test]
-fn nsqadmin_shows_and_changes_the_cluster() {
-    let lookup = LookupServer::start();
-    let broker = Broker::with(&[&lookup.flag()]);
+/// What an operator sees and does in nsqadmin, with one nsqd and one nsqlookupd.
+fn check_admin(broker_of: Maker, lookup_of: Maker) {
+    if real("nsqadmin").is_none() {
+        return;
+    }
+    let lookup = LookupServer::of(lookup_of);
+    let broker = Broker::of(broker_of, &[&lookup.flag()]);
     let Some(admin) = Admin::start(&[format!("--lookupd-http-address={}", lookup.http)]) else {
         return;
     };
@@ -203,9 +390,11 @@ fn nsqadmin_shows_and_changes_the_cluster() {
     let node = &admin.get("/api/nodes")["nodes"][0];
     assert_eq!((&node["tcp_port"], &node["version"]), (&json!(broker.tcp.port()), &json!("1.3.0")));
     assert_eq!(node["out_of_date"], false);
+    let name = format!("127.0.0.1:{}", broker.http.port());
     let counter = admin.get("/api/counter");
-    let key = format!("t:c:127.0.0.1:{}", broker.http.port());
-    assert_eq!(counter["stats"][&key]["message_count"], 3);
+    assert_eq!(counter["stats"][format!("t:c:{name}")]["message_count"], 3);
+    let node = admin.get(&format!("/api/nodes/{name}"));
+    assert_eq!((&node["total_messages"], &node["total_clients"]), (&json!(3), &json!(1)));
 
     admin.send("POST", "/api/topics/t/c", &json!({"action": "pause"}));
     assert_eq!(broker.channel("t", "c").expect("it is there")["paused"], true);
@@ -222,7 +411,71 @@ fn nsqadmin_shows_and_changes_the_cluster() {
     client.closed();
     admin.send("DELETE", "/api/topics/t", &json!({}));
     assert!(broker.topic("t").is_none());
-    assert_eq!(lookup.get("/topics").json(), json!({"topics": []}));
+    eventually(SOON, "no directory knows the topic", || {
+        (lookup.get("/topics").json() == json!({"topics": []})).then_some(())
+    });
+
+    broker.order("/topic/create?topic=u");
+    registered(&lookup, "u");
+    admin.send("DELETE", &format!("/api/nodes/{name}"), &json!({"topic": "u"}));
+    assert!(broker.topic("u").is_none(), "a tombstone deletes the topic there");
+}
+
+#[test]
+fn nsqadmin_shows_and_changes_the_cluster() {
+    check_admin(under_test(), under_test());
+}
+
+#[test]
+fn nsqadmin_works_with_this_nsqd_under_the_real_nsqlookupd() {
+    check_admin(under_test(), Maker::Real);
+}
+
+#[test]
+fn nsqadmin_works_with_the_real_nsqd_under_this_nsqlookupd() {
+    check_admin(Maker::Real, under_test());
+}
+
+#[test]
+fn nsqadmin_shows_and_changes_the_real_nsqd_and_this_one_as_one_cluster() {
+    if real("nsqadmin").is_none() {
+        return;
+    }
+    for lookup_of in [Maker::Real, under_test()] {
+        let lookup = LookupServer::of(lookup_of);
+        let brokers = [Maker::Real, under_test()].map(|maker| Broker::of(maker, &[&lookup.flag()]));
+        let Some(admin) = Admin::start(&[format!("--lookupd-http-address={}", lookup.http)]) else {
+            return;
+        };
+        for (broker, messages) in brokers.iter().zip([&["a"][..], &["b", "c"]]) {
+            broker.client().publish_many("t", messages);
+        }
+        eventually(SOON, "both are registered", || {
+            let nodes = admin.get("/api/topics/t")["nodes"].clone();
+            (nodes.as_array()?.len() == 2).then_some(())
+        });
+        admin.send("POST", "/api/topics", &json!({"topic": "t", "channel": "c"}));
+        for (broker, depth) in brokers.iter().zip([1, 2]) {
+            broker.count_becomes("t", "c", "depth", depth);
+        }
+        assert_eq!(admin.get("/api/topics/t")["message_count"], 3);
+        assert_eq!(admin.get("/api/topics/t/c")["depth"], 3);
+        let nodes = admin.get("/api/nodes")["nodes"].clone();
+        let mut ports: Vec<_> = nodes.as_array().expect("a list").iter().collect();
+        ports.sort_by_key(|node| node["tcp_port"].as_u64());
+        let ports: Vec<_> = ports.iter().map(|node| node["tcp_port"].clone()).collect();
+        let mut expected = brokers.each_ref().map(|broker| broker.tcp.port());
+        expected.sort_unstable();
+        assert_eq!(json!(ports), json!(expected));
+
+        admin.send("POST", "/api/topics/t", &json!({"action": "pause"}));
+        let is_paused = |broker: &Broker| broker.topic("t").map(|topic| topic["paused"].clone());
+        assert_eq!(brokers.each_ref().map(is_paused), [Some(json!(true)), Some(json!(true))]);
+        admin.send("POST", "/api/topics/t/c", &json!({"action": "empty"}));
+        assert_eq!(brokers.each_ref().map(|broker| broker.count("t", "c", "depth")), [0, 0]);
+        admin.send("DELETE", "/api/topics/t", &json!({}));
+        assert!(brokers.iter().all(|broker| broker.topic("t").is_none()));
+    }
 }
 
 #[test]
