@@ -129,7 +129,9 @@ impl Log {
     /// # Panics
     /// When messages were appended since the last block was written.
     pub fn start_new_segment(&mut self) -> SegmentName {
-        self.close_segment();
+        if let Some(last) = self.segments.back_mut() {
+            last.is_open = false;
+        }
         let name = self.segments.back().map_or(SegmentName(self.next), Segment::next_name);
         // A block of the new segment must not lie below its name.
         self.skip_to(name.first());
@@ -238,9 +240,12 @@ impl Log {
     }
 
     /// No more blocks go to the segment that is written to; the next one starts another. For a file
-    /// that could not be synced: what is added to it might be lost with the rest.
+    /// that could not be synced: what is added to it might be lost with the rest. One without blocks
+    /// has nothing to lose, and its header comes again with the first; were it left empty, the next
+    /// start would miss it.
     pub fn close_segment(&mut self) {
-        if let Some(segment) = self.segments.back_mut() {
+        let last = self.segments.back_mut();
+        if let Some(segment) = last.filter(|segment| BLOCKS_START < segment.next_offset) {
             segment.is_open = false;
         }
     }
