@@ -320,6 +320,60 @@ fn ours_counts_damage_that_is_found_when_it_is_read() {
 }
 
 #[test]
+fn ours_misses_a_segment_that_somebody_took_away() {
+    if !ours_only() {
+        return;
+    }
+    let mut broker = Broker::with(&["--max-bytes-per-file=500"]);
+    broker.order("/topic/create?topic=orders");
+    broker.order("/channel/create?topic=orders&channel=c");
+    let mut consumer = broker.subscribed("orders", "c");
+    let mut client = broker.client();
+    for number in 0..20 {
+        client.publish("orders", format!("{number:0400}").as_bytes());
+    }
+    // The sixth goes because nobody needs it any more.
+    consumer.ready(20);
+    let messages: Vec<_> = (0..20).map(|_| consumer.message()).collect();
+    consumer.finish(&messages[5]);
+    let segment = |number: u32| format!("orders.topic/{number:020}.log");
+    let sixth = broker.folder().join(segment(5));
+    eventually(SOON, "its segment goes", || (!sixth.exists()).then_some(()));
+    drop(consumer);
+    assert_eq!(broker.stop().code(), Some(0));
+    says(&check(broker.folder()), CLEAN, &["orders: 19 messages, ", "nothing is damaged"]);
+
+    for number in [0, 9] {
+        fs::remove_file(broker.folder().join(segment(number))).expect("it is there");
+    }
+    let damage = [
+        "orders: 17 messages, ",
+        "DAMAGE: a segment before 00000000000000000001.log is missing: 1 messages lost",
+        "DAMAGE: a segment before 00000000000000000010.log is missing: 1 messages lost",
+        "; DAMAGED in 2 places",
+    ];
+    says(&check(broker.folder()), DAMAGED, &damage);
+    broker.start_again();
+    broker.process.logged("; 2 messages lost in 2 damaged places of 0 bytes");
+    let log = broker.topic("orders").expect("it is there")["log"].clone();
+    assert_eq!((&log["damaged_messages"], &log["damaged_places"]), (&2.into(), &2.into()));
+    let mut consumer = broker.subscribed("orders", "c");
+    consumer.ready(20);
+    let mut bodies: Vec<_> = (0..17).map(|_| consumer.message().text()).collect();
+    bodies.sort();
+    let expected: Vec<_> = (0..20)
+        .filter(|number| ![0, 5, 9].contains(number))
+        .map(|number| format!("{number:0400}"))
+        .collect();
+    assert_eq!(bodies, expected);
+    assert_eq!(broker.count("orders", "c", "depth"), 0);
+    drop(consumer);
+    // It is said once.
+    assert_eq!(broker.stop().code(), Some(0));
+    says(&check(broker.folder()), CLEAN, &["nothing is damaged"]);
+}
+
+#[test]
 fn ours_shows_what_a_channel_without_consumers_keeps_on_disk() {
     if !ours_only() {
         return;

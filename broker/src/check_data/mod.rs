@@ -13,7 +13,7 @@ pub use report::{Finding, Metadata, TopicReport, Totals};
 use crate::disk::{head_of, read_up_to};
 use crate::import::queues;
 use crate::log::checkpoint::TopicCheckpoint;
-use crate::log::recovery::{Recovery, SegmentFile, SetAside};
+use crate::log::recovery::{Absent, Recovery, SegmentFile, SetAside};
 use crate::log::storage_ring::{
     CHECKPOINT, COMPACTED_SUFFIX, FOLDER_SUFFIX, NEW_SUFFIX, PREPARED_PREFIX, REMOVED_SUFFIX,
     SET_ASIDE,
@@ -162,7 +162,7 @@ fn look_at_topic(data_path: &Path, topic: TopicName) -> TopicReport {
 fn look_into(folder: &Path, report: &mut TopicReport) -> io::Result<()> {
     let names = list(folder)?;
     // Before the segments: what it knows, they must have.
-    let checkpoint = look_at_checkpoint(folder, &names, report)?;
+    let known = look_at_checkpoint(folder, &names, report)?;
     let mut segments = Segments { folder, paths: BTreeMap::new(), open: None };
     let mut files = Vec::new();
     for name in names.iter().filter(|name| *name != CHECKPOINT) {
@@ -207,9 +207,21 @@ fn look_into(folder: &Path, report: &mut TopicReport) -> io::Result<()> {
     }
     report.segments = files.len();
     report.bytes = files.iter().map(|file| file.bytes).sum();
-    let end = read_all(files, &mut segments, report)?;
-    report.compare_with(checkpoint.as_ref(), end);
+    let (end, absent) = read_all(files, &mut segments, report)?;
+    if let Some(Known { checkpoint, is_latest }) = &known {
+        report.compare_with(checkpoint, end);
+        if *is_latest {
+            report.look_for_taken(checkpoint, &absent);
+        }
+    }
     Ok(())
+}
+
+/// What a topic's checkpoint says.
+struct Known {
+    checkpoint: TopicCheckpoint,
+    /// Nothing says that there was a later one.
+    is_latest: bool,
 }
 
 #[expect(clippy::disallowed_methods, reason = "no core serves")]
@@ -217,7 +229,7 @@ fn look_at_checkpoint(
     folder: &Path,
     names: &[String],
     report: &mut TopicReport,
-) -> io::Result<Option<TopicCheckpoint>> {
+) -> io::Result<Option<Known>> {
     if !names.iter().any(|name| name == CHECKPOINT) {
         return Ok(None);
     }
@@ -231,11 +243,12 @@ fn look_at_checkpoint(
     };
     match TopicCheckpoint::decode(&bytes) {
         Ok(decoded) => {
+            let is_latest = decoded.is_latest(&bytes);
             report.findings.extend(decoded.cut.map(|why| Finding {
-                is_damage: !decoded.is_torn(&bytes),
+                is_damage: !is_latest,
                 text: format!("{why}: what it said is not used"),
             }));
-            Ok(Some(decoded.checkpoint))
+            Ok(Some(Known { checkpoint: decoded.checkpoint, is_latest }))
         }
         Err(why) => {
             report.findings.push(Finding::damage(format!("{CHECKPOINT} is not used: {why}")));
@@ -244,12 +257,12 @@ fn look_at_checkpoint(
     }
 }
 
-/// Reads all segments; where the log ends.
+/// Reads all segments; where the log ends, and where segments are gone.
 fn read_all(
     files: Vec<SegmentFile>,
     segments: &mut Segments<'_>,
     report: &mut TopicReport,
-) -> io::Result<Sequence> {
+) -> io::Result<(Sequence, Vec<Absent>)> {
     let (mut recovery, others) = Recovery::new(files, Sequence(0));
     for (name, why) in others {
         report.segments -= 1;
@@ -257,6 +270,7 @@ fn read_all(
     }
     let mut buffer = Vec::new();
     let mut end = Sequence(0);
+    let mut absent = Vec::new();
     while let Some(plan) = recovery.next_read() {
         buffer.resize(plan.bytes, 0);
         match segments.read(plan.segment, plan.offset, &mut buffer) {
@@ -269,10 +283,14 @@ fn read_all(
             }
         }
         // A backlog of any size is checked in little memory.
-        report.take(&recovery.take_found(), &mut end);
+        let found = recovery.take_found();
+        report.take(&found, &mut end);
+        absent.extend(found.absent);
     }
-    report.take(&recovery.finish(), &mut end);
-    Ok(end)
+    let found = recovery.finish();
+    report.take(&found, &mut end);
+    absent.extend(found.absent);
+    Ok((end, absent))
 }
 
 /// The segments of one topic.

@@ -7,7 +7,7 @@
 
 use crate::log::Damage;
 use crate::log::checkpoint::TopicCheckpoint;
-use crate::log::recovery::Recovered;
+use crate::log::recovery::{Absent, Recovered};
 use crate::message::Sequence;
 use crate::topic::catalogue::Oddity;
 use protocol::name::TopicName;
@@ -130,11 +130,10 @@ impl TopicReport {
     }
 
     /// Notes what the checkpoint knows and the log has not.
-    pub fn compare_with(&mut self, checkpoint: Option<&TopicCheckpoint>, end: Sequence) {
-        self.channels = checkpoint.map(|checkpoint| checkpoint.channels.len());
-        if let Some(known) = checkpoint.map(|checkpoint| checkpoint.end)
-            && end < known
-        {
+    pub fn compare_with(&mut self, checkpoint: &TopicCheckpoint, end: Sequence) {
+        self.channels = Some(checkpoint.channels.len());
+        let known = checkpoint.end;
+        if end < known {
             self.findings.push(Finding::note(format!(
                 "the checkpoint knows {} more than the log has ({}): a power cut took them, or they \
                  could not be written",
@@ -142,6 +141,12 @@ impl TopicReport {
                 span(end, known),
             )));
         }
+    }
+
+    /// Notes where segments are gone that the checkpoint, the last there was, still needs.
+    pub fn look_for_taken(&mut self, checkpoint: &TopicCheckpoint, absent: &[Absent]) {
+        let taken = absent.iter().filter_map(|absent| absent.taken(checkpoint));
+        self.findings.extend(taken.map(|taken| Finding::damage(taken.to_string())));
     }
 }
 
@@ -275,7 +280,7 @@ mod tests {
         let mut end = Sequence(9);
         report.take(&found, &mut end);
         let checkpoint = TopicCheckpoint { end: Sequence(11), ..TopicCheckpoint::default() };
-        report.compare_with(Some(&checkpoint), end);
+        report.compare_with(&checkpoint, end);
         let expected = "\
 orders: 1 message, 2 segments, 1000 bytes, checkpoint of 0 channels
   DAMAGE: 00000000000000000000.log is damaged at 64: 300 bytes, 3 messages lost (sequences 17 to 19)

@@ -143,6 +143,12 @@ pub enum Event {
 }
 
 impl Decoded {
+    /// Whether it is the last that was written of `bytes`, the file, as far as can be seen: nothing
+    /// of it is damaged.
+    pub fn is_latest(&self, bytes: &[u8]) -> bool {
+        self.cut.is_none() || self.is_torn(bytes)
+    }
+
     /// Whether what is not used of `bytes`, the file, is what a write leaves that was cut short: the
     /// last record lacks its end, or there are only zeros.
     pub fn is_torn(&self, bytes: &[u8]) -> bool {
@@ -227,6 +233,30 @@ impl TopicCheckpoint {
         let is_cut = offset < bytes.len() as u64;
         let cut = is_cut.then_some(CheckpointError::Cut(offset));
         Ok(Decoded { checkpoint, bytes: offset, cut })
+    }
+
+    /// How many of the messages of `range` wait in the topic or in one of its channels, or are to be
+    /// delivered again. All behind [`Self::released`] do, those of which nothing is known included.
+    pub fn count_needed(&self, range: &Range<Sequence>) -> u64 {
+        if range.end <= range.start {
+            return 0;
+        }
+        let mut needed = Gaps::default();
+        let mut add = |part: Range<Sequence>| {
+            needed.add(part.start.max(range.start)..part.end.min(range.end));
+        };
+        add(self.released..range.end);
+        for channel in self.channels.values() {
+            let mut start = channel.cursor;
+            for skip in channel.skips.within(&(start..self.released)) {
+                add(start..skip.start);
+                start = skip.end;
+            }
+            add(start..self.released);
+            let outstanding = channel.outstanding.range(range.clone());
+            outstanding.for_each(|(&sequence, _)| add(sequence..sequence.next()));
+        }
+        needed.iter().map(|part| part.end - part.start).sum()
     }
 
     /// Takes note of what changed.
@@ -529,6 +559,18 @@ mod tests {
                 events: vec![Event::Finished(Sequence(1)), waits(3, 259, None)],
             }],
         }
+    }
+
+    #[test]
+    fn what_waits_is_owed_or_is_not_known_is_needed() {
+        let mut checkpoint = TopicCheckpoint::default();
+        checkpoint.apply(golden());
+        let count = |start, end| checkpoint.count_needed(&(Sequence(start)..Sequence(end)));
+        // 1, 2, 3 and 6 are owed, 5, 7 and 10 are yet to come, 11 waits in the topic.
+        assert_eq!(count(0, 12), 8);
+        assert_eq!([count(0, 1), count(4, 7), count(8, 10), count(5, 5)], [0, 2, 0, 0]);
+        assert_eq!(count(11, 20), 9);
+        assert_eq!(TopicCheckpoint::default().count_needed(&(Sequence(3)..Sequence(5))), 2);
     }
 
     /// A file of both.

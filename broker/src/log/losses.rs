@@ -3,6 +3,7 @@
 //! Knows: sums. Does not know: where the damage is; that is said once, when it is found.
 
 use super::reading::Damage;
+use super::recovery::Taken;
 use std::fmt;
 
 /// See the head of this file. Since the process started, the start included.
@@ -10,7 +11,7 @@ use std::fmt;
 pub struct Losses {
     /// Bytes of a block that a crash cut short.
     pub torn_bytes: u64,
-    /// Places that are not what was written.
+    /// Places that are not what was written, or where segments are gone that were needed.
     pub places: u64,
     /// How many bytes that are.
     pub bytes: u64,
@@ -21,6 +22,12 @@ pub struct Losses {
 }
 
 impl Losses {
+    /// Adds messages whose segments are gone.
+    pub fn add_taken(&mut self, taken: &Taken) {
+        self.places += 1;
+        self.messages += taken.messages;
+    }
+
     /// Adds damage that was not known before.
     pub fn add(&mut self, damage: &Damage) {
         self.places += 1;

@@ -278,7 +278,8 @@ impl Log {
                     if is_followed || 0 < lost {
                         self.note_damage(plan.segment, offset, lost, missing, &mut report);
                     } else {
-                        // The segments between this one and the next were deleted.
+                        // The segments between this one and the next are gone; recovery has said so
+                        // if somebody needed them.
                         self.gaps.add(missing);
                     }
                     break;

@@ -15,6 +15,7 @@
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+use super::checkpoint::TopicCheckpoint;
 use super::index::{Entry, Index};
 use super::reading::{Damage, ReadPlan};
 use super::scan::{Scanner, Step};
@@ -139,6 +140,44 @@ pub struct Recovered {
     pub cut: Option<Cut>,
     /// Damage in what was read.
     pub damage: Vec<Damage>,
+    /// Where segments are gone: most of them because nobody needed them.
+    pub absent: Vec<Absent>,
+}
+
+/// Messages whose segments were there once and are not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absent {
+    /// The segment that comes behind.
+    pub before: SegmentName,
+    /// The messages that are known to have been in them. When several are gone in one place, those of
+    /// the older ones are not known.
+    pub messages: Range<Sequence>,
+}
+
+/// Messages that were still needed, and whose segments are gone: somebody took them away, or the file
+/// system lost them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Where.
+    pub absent: Absent,
+    /// How many of the messages a channel, or the topic itself, was still to deliver.
+    pub messages: u64,
+}
+
+impl Absent {
+    /// What of it `checkpoint` still needs, if anything. No segment is deleted before a checkpoint is
+    /// kept that needs none of it, so what a checkpoint needs was not deleted by the broker.
+    pub fn taken(&self, checkpoint: &TopicCheckpoint) -> Option<Taken> {
+        let messages = checkpoint.count_needed(&self.messages);
+        (0 < messages).then(|| Taken { absent: self.clone(), messages })
+    }
+}
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { absent: Absent { before, .. }, messages } = self;
+        write!(f, "a segment before {before} is missing: {messages} messages lost")
+    }
 }
 
 /// See the head of this file.
@@ -168,9 +207,8 @@ fn base_of_most(files: &[SegmentFile]) -> Option<u64> {
 struct Scan {
     segment: RecoveredSegment,
     scanner: Scanner,
-    is_last: bool,
-    /// Whether nothing was deleted between it and the next one.
-    is_followed: bool,
+    /// The segment behind it; `None` for the last one.
+    next: Option<SegmentFile>,
     /// Whether the disk refused to read some of it.
     is_partly_unreadable: bool,
 }
@@ -194,6 +232,12 @@ impl Recovery {
             scan: None,
             recovered: Recovered { base, ..Recovered::default() },
         };
+        // Where nothing was before the first segment, messages may have been refused.
+        let first = recovery.files.as_slice().first();
+        if let Some(first) = first.filter(|first| first.previous != first.name) {
+            let (before, messages) = (first.name, Sequence(0)..first.name.first());
+            recovery.note_absent(before, messages);
+        }
         recovery.next_segment();
         (recovery, others)
     }
@@ -282,10 +326,9 @@ impl Recovery {
     /// Goes on with the next segment that must be read, over those that need not.
     fn next_segment(&mut self) {
         while let Some(file) = self.files.next() {
-            let next_file = self.files.as_slice().first();
+            let next_file = self.files.as_slice().first().copied();
             let next = next_file.map(|next| next.name.first());
-            let is_followed = next_file.is_none_or(|next| next.previous == file.name);
-            let segment = RecoveredSegment {
+            let mut segment = RecoveredSegment {
                 name: file.name,
                 previous: file.previous,
                 kept: file.kept,
@@ -298,6 +341,7 @@ impl Recovery {
             };
             let is_known = next.is_some_and(|next| next <= self.scan_from);
             if is_known {
+                self.note_between(&mut segment, next_file);
                 self.recovered.segments.push(segment);
                 continue;
             }
@@ -305,9 +349,8 @@ impl Recovery {
             let bound = next.unwrap_or(Sequence(u64::MAX));
             let bound = file.kept.map_or(bound, |kept| kept.end.min(bound));
             let scanner = Scanner::new(self.base, file.name, start, file.bytes, bound);
-            let is_last = next.is_none();
             self.scan =
-                Some(Scan { segment, scanner, is_last, is_followed, is_partly_unreadable: false });
+                Some(Scan { segment, scanner, next: next_file, is_partly_unreadable: false });
             if file.bytes <= BLOCKS_START {
                 self.end_scan(0, 0);
             }
@@ -315,9 +358,28 @@ impl Recovery {
         }
     }
 
+    /// Notes which messages were between a segment whose end is not known and `next`: those of the
+    /// one that came before `next` when it was started, at least.
+    fn note_between(&mut self, segment: &mut RecoveredSegment, next: Option<SegmentFile>) {
+        let Some(next) = next.filter(|next| next.previous != segment.name) else { return };
+        let end = segment.kept.map_or(segment.name.first().next(), |kept| kept.end);
+        let messages = end.max(next.previous.first())..next.name.first();
+        if messages.start < messages.end {
+            segment.missing.push(messages.clone());
+        }
+        self.note_absent(next.name, messages);
+    }
+
+    fn note_absent(&mut self, before: SegmentName, messages: Range<Sequence>) {
+        if messages.start < messages.end {
+            self.recovered.absent.push(Absent { before, messages });
+        }
+    }
+
     fn end_scan(&mut self, lost: u64, content: u64) {
-        let Scan { mut segment, scanner, is_last, is_followed, is_partly_unreadable } =
+        let Scan { mut segment, scanner, next, is_partly_unreadable } =
             self.scan.take().expect("it is ended once");
+        let is_last = next.is_none();
         let Entry { sequence, offset, .. } = scanner.place();
         segment.is_whole = !is_partly_unreadable;
         let mut damage = Damage {
@@ -350,8 +412,14 @@ impl Recovery {
         if is_missing {
             segment.missing.push(damage.missing.clone());
         }
+        let is_followed = next.is_none_or(|next| next.previous == segment.name);
         let is_followed = is_followed || segment.kept.is_some();
         let is_damaged = is_missing && (is_followed || 0 < damage.bytes);
+        if segment.kept.is_some() {
+            self.note_between(&mut segment, next);
+        } else if let Some(next) = next.filter(|_| !is_damaged) {
+            self.note_absent(next.name, damage.missing.clone());
+        }
         if is_damaged || (is_partly_unreadable && 0 < damage.bytes) {
             self.recovered.damage.push(damage);
         }

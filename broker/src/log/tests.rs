@@ -905,6 +905,58 @@ fn a_new_segment_after_an_empty_one_has_another_name() {
 }
 
 #[test]
+fn where_segments_are_gone_it_is_known_which_messages_they_had() {
+    let blocks: [&[Published]; 5] =
+        [&[body("a")], &[body("b")], &[body("c")], &[body("d")], &[body("e")]];
+    let (_, whole) = log_of(&blocks, options(1));
+    let absent = |gone: &[u64], scan_from| -> Vec<_> {
+        let mut disk = whole.clone();
+        for &first in gone {
+            disk.files.remove(&SegmentName(Sequence(first))).unwrap();
+        }
+        let (log, recovered) = disk.recover(options(1), Sequence(scan_from));
+        assert_eq!(recovered.damage, []);
+        let absent = recovered.absent.iter();
+        let absent: Vec<_> = absent
+            .map(|absent| (absent.before.0.0, absent.messages.start.0..absent.messages.end.0))
+            .collect();
+        for (_, messages) in &absent {
+            let messages = Sequence(messages.start)..Sequence(messages.end);
+            assert_eq!(log.gaps_within(&messages), std::slice::from_ref(&messages));
+        }
+        absent
+    };
+    for scan_from in [0, 5] {
+        assert_eq!(absent(&[], scan_from), []);
+        assert_eq!(absent(&[0], scan_from), [(1, 0..1)]);
+        assert_eq!(absent(&[0, 1, 3], scan_from), [(2, 0..2), (4, 3..4)]);
+        assert_eq!(absent(&[4], scan_from), [], "the log ends before");
+    }
+    // Where a segment ends is seen when it is read; the next one knows one before it.
+    assert_eq!(absent(&[1, 2], 0), [(3, 1..3)]);
+    assert_eq!(absent(&[1, 2], 5), [(3, 2..3)]);
+}
+
+#[test]
+fn a_segment_without_blocks_that_could_not_be_synced_takes_the_next_block() {
+    let mut log = Log::create(IDS(), options(1 << 20));
+    let mut disk = Disk::default();
+    append(&mut log, &body("a"));
+    commit(&mut log, &mut disk);
+    log.end_segment(Timestamp(1)).unwrap();
+    log.close_segment();
+    append(&mut log, &body("b"));
+    let write = log.seal().unwrap();
+    assert_eq!((write.segment, write.messages().start), (SegmentName(Sequence(1)), Sequence(1)));
+    disk.write(&write);
+    log.written(write);
+    let (mut log, recovered) = disk.recover(options(1 << 20), Sequence(0));
+    assert_eq!((&recovered.damage[..], &recovered.absent[..]), (&[][..], &[][..]));
+    let got = read_from(&mut log, &disk, Sequence(0), ALL);
+    assert_eq!(got.messages, numbered(&[body("a"), body("b")]));
+}
+
+#[test]
 fn messages_that_keep_their_ids_keep_them_when_their_segment_is_written_anew() {
     let mut log = Log::create(IDS(), options(1 << 20));
     let mut disk = Disk::default();

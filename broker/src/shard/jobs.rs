@@ -33,7 +33,7 @@ impl Shard {
                     spawn(async move { shard.prepare_segment(topic).await });
                 }
                 Job::DeleteSegments(topic, segments) => {
-                    spawn(async move { shard.delete_segments(topic, segments).await });
+                    spawn(async move { shard.delete_dropped(topic, segments).await });
                 }
                 Job::ReadLog(topic, plan) => {
                     spawn(async move { shard.read_log(topic, plan).await });

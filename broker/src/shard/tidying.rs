@@ -56,7 +56,7 @@ impl Shard {
             hosted.tidying.is_running = true;
             (folder, hosted.topic.find_waste())
         };
-        delete_all(&folder, delete).await;
+        self.delete_segments(key, &folder, delete).await;
         let mut pause = TIDY_PAUSE;
         let mut is_due = COMPACTIONS_PER_LOOK < compact.len();
         for segment in compact.into_iter().take(COMPACTIONS_PER_LOOK) {
@@ -119,17 +119,37 @@ impl Shard {
         });
         if !is_wanted {
             // The log gave it up meanwhile, and the old file went before the new one came.
-            delete_all(folder, vec![segment]).await;
+            self.delete_segments(key, folder, vec![segment]).await;
         }
         replaced
     }
 
-    /// Deletes segments that a topic's log gave up.
-    pub(super) async fn delete_segments(self: Rc<Self>, key: TopicKey, segments: Vec<SegmentName>) {
+    /// Deletes segments that a topic's log gave up for want of room.
+    pub(super) async fn delete_dropped(self: Rc<Self>, key: TopicKey, segments: Vec<SegmentName>) {
         let folder = self.state.borrow().topics.open_folder(key);
         if let Some(folder) = folder {
-            delete_all(&folder, segments).await;
+            self.delete_segments(key, &folder, segments).await;
         }
+    }
+
+    /// Deletes segments that a topic's log gave up. That nobody needs them is kept first, or the next
+    /// start takes them for lost; but where the disk refuses that, room is needed more.
+    async fn delete_segments(
+        &self,
+        key: TopicKey,
+        folder: &TopicFolder,
+        segments: Vec<SegmentName>,
+    ) {
+        if segments.is_empty() {
+            return;
+        }
+        // A failure is said there, and tried again.
+        if self.write_checkpoint(key).await.is_ok()
+            && let Err(error) = folder.sync_checkpoint().await
+        {
+            tracing::warn!("failed to sync a checkpoint - {error}");
+        }
+        delete_all(folder, segments).await;
     }
 }
 

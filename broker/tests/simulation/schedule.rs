@@ -87,6 +87,8 @@ pub(crate) struct Schedule {
     visits: u32,
     /// Power was cut at least once, so that there may be damage.
     had_power_cut: bool,
+    /// Segments were deleted though that could not be kept before.
+    has_deleted_in_haste: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -149,6 +151,7 @@ impl Schedule {
             clients: BTreeMap::new(),
             visits: 0,
             had_power_cut: false,
+            has_deleted_in_haste: false,
         }
     }
 
@@ -305,7 +308,7 @@ impl Schedule {
             Step::Prepare => unless_refused(self.shell.prepare(&mut self.storage))?,
             Step::Checkpoint => unless_refused(self.keep_if_changed())?,
             Step::Tidy => {
-                unless_refused(self.shell.tidy(&mut self.storage))?;
+                unless_refused(self.tidy())?;
             }
             Step::KillLater(changes) => self.storage.kill_after(changes),
             Step::Kill => return Err(Fault::Killed),
@@ -604,6 +607,17 @@ impl Schedule {
         Ok(())
     }
 
+    /// That nobody needs what goes is kept first. Where the disk refuses that, it goes all the same.
+    fn tidy(&mut self) -> Result<()> {
+        let waste = self.shell.topic.find_waste();
+        if !waste.delete.is_empty() {
+            let kept = self.keep().and_then(|()| self.shell.sync_checkpoint(&mut self.storage));
+            self.has_deleted_in_haste |= kept.is_err();
+            unless_refused(kept)?;
+        }
+        self.shell.tidy(&mut self.storage, waste)
+    }
+
     // --- the end of a process, and the next ---
 
     fn start_again(&mut self) {
@@ -648,6 +662,8 @@ impl Schedule {
         let torn = SetAside::Header(HeaderError::Short);
         let is_torn = opened.set_aside.iter().all(|(_, why)| *why == torn);
         assert!(self.had_power_cut || is_torn, "{opened:?}");
+        let may_lack = self.had_power_cut || self.has_deleted_in_haste;
+        assert!(may_lack || opened.taken.is_empty(), "{opened:?}");
         let found = opened.checkpoint.as_ref().map(|found| {
             let same = |snapshot: &Snapshot| snapshot.checkpoint == *found;
             self.snapshots.iter().rposition(same).expect("nobody wrote this checkpoint")
@@ -862,7 +878,7 @@ impl Schedule {
         }
         if !self.model.channels.is_empty() {
             self.keep().unwrap();
-            self.shell.tidy(&mut self.storage).unwrap();
+            self.tidy().unwrap();
             assert!(self.shell.topic.log().segments().count() <= 1, "a segment that nobody needs");
         }
     }

@@ -6,7 +6,7 @@
 use crate::storage::{Fault, File, Result, Storage};
 use broker::clock::Now;
 use broker::log::checkpoint::{Decoded, Record, TopicCheckpoint};
-use broker::log::recovery::{Recovered, Recovery, SegmentFile, SetAside};
+use broker::log::recovery::{Recovered, Recovery, SegmentFile, SetAside, Taken};
 use broker::log::{
     Compacted, Compaction, Damage, HeaderError, Log, LogOptions, ReadPlan, SEGMENT_HEADER_BYTES,
     SegmentHeader, SegmentName, Write,
@@ -14,6 +14,7 @@ use broker::log::{
 use broker::message::Sequence;
 use broker::message_id::IdSpace;
 use broker::topic::catalogue::{Catalogue, Change, Listed};
+use broker::topic::retention::Waste;
 use broker::topic::{Rules, Topic};
 use protocol::name::{ChannelName, TopicName};
 use std::collections::BTreeMap;
@@ -63,6 +64,8 @@ pub(crate) struct Opened {
     pub(crate) checkpoint: Option<TopicCheckpoint>,
     pub(crate) damage: Vec<Damage>,
     pub(crate) set_aside: Vec<(String, SetAside)>,
+    /// Needed messages whose segments are gone.
+    pub(crate) taken: Vec<Taken>,
     /// The channels in `nsqd.dat`.
     pub(crate) listed: Listed,
 }
@@ -118,6 +121,10 @@ impl Shell {
         let mut aside = Vec::new();
         let files = look(storage, &mut aside)?;
         let recovered = scan(storage, files, known, &mut aside)?;
+        let taken = checkpoint.iter().flat_map(|checkpoint| {
+            recovered.absent.iter().filter_map(|absent| absent.taken(checkpoint))
+        });
+        let taken = taken.collect();
         let ids = recovered.base.map_or(ids, |base| ids.with_base(base));
         let options = LogOptions { segment_bytes_max: SEGMENT_BYTES_MAX, ephemeral: false };
         let mut log = Log::recover(recovered.segments, ids, options);
@@ -164,7 +171,8 @@ impl Shell {
             checkpoint: None,
         };
         shell.note_all(storage)?;
-        let opened = Opened { checkpoint, damage: recovered.damage, set_aside: aside, listed };
+        let opened =
+            Opened { checkpoint, damage: recovered.damage, set_aside: aside, taken, listed };
         Ok((shell, opened))
     }
 
@@ -312,9 +320,15 @@ impl Shell {
         Ok(())
     }
 
+    /// Brings the checkpoint to the disk itself.
+    pub(crate) fn sync_checkpoint(&self, storage: &mut Storage) -> Result<()> {
+        let file = storage.open(CHECKPOINT)?;
+        storage.sync(file)?;
+        storage.sync_folder(FOLDER)
+    }
+
     /// Deletes the segments that nobody needs, and writes anew those that are hardly needed.
-    pub(crate) fn tidy(&mut self, storage: &mut Storage) -> Result<()> {
-        let waste = self.topic.find_waste();
+    pub(crate) fn tidy(&mut self, storage: &mut Storage, waste: Waste) -> Result<()> {
         for segment in waste.delete {
             // It has no file yet, or it stays, and the next process finds that nobody needs it.
             if let Err(Fault::Killed) = self.delete(storage, segment) {

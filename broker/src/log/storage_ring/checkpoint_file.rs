@@ -4,10 +4,11 @@
 //! Knows: how far the file goes, and when it is written anew. Does not know: what a record says.
 
 use super::TopicFolder;
-use super::file::{Durability, append, read_at, replace};
+use super::file::{Durability, append, plain, read_at, replace};
 use super::findings::Findings;
 use super::names::CHECKPOINT;
 use super::read::Data;
+use super::sync::{SyncError, sync_folder};
 use crate::log::checkpoint::{Decoded, Record, TopicCheckpoint};
 #[cfg(test)]
 use crate::log::faults::Operation;
@@ -23,6 +24,13 @@ pub(super) struct CheckpointFile {
     bytes: u64,
     /// Where the first one, which says everything, ended.
     whole_bytes: u64,
+}
+
+/// A checkpoint that was there at the start.
+pub(super) struct Found {
+    pub(super) checkpoint: TopicCheckpoint,
+    /// Nothing says that there was a later one.
+    pub(super) is_latest: bool,
 }
 
 impl TopicFolder {
@@ -78,10 +86,29 @@ impl TopicFolder {
         Ok(())
     }
 
+    /// Brings the checkpoint to the disk itself, so that a power cut does not bring back one from
+    /// before it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub async fn sync_checkpoint(&self) -> io::Result<()> {
+        let _turn = self.checkpoint_turn.acquire_permit(1).await?;
+        if self.is_removed.get() {
+            return Ok(());
+        }
+        let file = BufferedFile::open(self.path.join(CHECKPOINT)).await.map_err(plain)?;
+        let synced = file.fdatasync().await.map_err(plain);
+        file.close().await?;
+        synced?;
+        sync_folder(&self.path).await.map_err(|error| match error {
+            SyncError::NotTried(error) | SyncError::Failed(error) => error,
+        })
+    }
+
     pub(super) async fn read_checkpoint(
         &self,
         findings: &mut Findings,
-    ) -> io::Result<Option<TopicCheckpoint>> {
+    ) -> io::Result<Option<Found>> {
         let file =
             match BufferedFile::open(self.path.join(CHECKPOINT)).await.map_err(io::Error::from) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -92,9 +119,11 @@ impl TopicFolder {
             if bytes == 0 { Data::Joined(Vec::new()) } else { read_at(&file, 0, bytes).await? };
         file.close().await?;
         match TopicCheckpoint::decode(&data) {
-            Ok(Decoded { checkpoint, cut, .. }) => {
+            Ok(decoded) => {
+                let is_latest = decoded.is_latest(&data);
+                let Decoded { checkpoint, cut, .. } = decoded;
                 findings.checkpoint = cut;
-                Ok(Some(checkpoint))
+                Ok(Some(Found { checkpoint, is_latest }))
             }
             Err(error) => {
                 findings.checkpoint = Some(error);

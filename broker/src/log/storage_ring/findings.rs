@@ -5,7 +5,7 @@
 use crate::log::checkpoint::CheckpointError;
 use crate::log::losses::Losses;
 use crate::log::reading::Damage;
-use crate::log::recovery::{Cut, SetAside};
+use crate::log::recovery::{Cut, SetAside, Taken};
 use crate::log::segment::SegmentName;
 use crate::message::Sequence;
 use std::io;
@@ -20,6 +20,8 @@ pub struct Findings {
     pub cut: Option<Cut>,
     /// Damage in what was read at the start.
     pub damage: Vec<Damage>,
+    /// Messages that were needed, and whose segments are gone.
+    pub taken: Vec<Taken>,
     /// Why the checkpoint is not used, or not all of it.
     pub checkpoint: Option<CheckpointError>,
     /// What the disk refused to read.
@@ -37,6 +39,7 @@ impl Findings {
             ..Losses::default()
         };
         self.damage.iter().for_each(|damage| losses.add(damage));
+        self.taken.iter().for_each(|taken| losses.add_taken(taken));
         losses
     }
 
@@ -48,6 +51,7 @@ impl Findings {
             format!("{} ended within a block: {} bytes were cut off", cut.segment, cut.bytes)
         });
         let damage = self.damage.iter().map(Damage::to_string);
+        let taken = self.taken.iter().map(Taken::to_string);
         let checkpoint = self.checkpoint.iter().map(|why| match why {
             CheckpointError::Cut(_) => format!("{why}: what it said is not used"),
             _ => format!("the checkpoint is not used: {why}"),
@@ -63,7 +67,8 @@ impl Findings {
                 start.0
             )
         });
-        let lines = set_aside.chain(cut).chain(damage).chain(checkpoint).chain(unreadable);
+        let lines =
+            set_aside.chain(cut).chain(damage).chain(taken).chain(checkpoint).chain(unreadable);
         lines.chain(not_there).collect()
     }
 }

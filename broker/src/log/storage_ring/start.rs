@@ -58,11 +58,16 @@ impl TopicFolder {
             (files.is_folder_unsynced, files.is_parent_unsynced) = (true, true);
         }
         let mut findings = Findings::default();
-        let checkpoint =
+        let found =
             if there.has_checkpoint { folder.read_checkpoint(&mut findings).await? } else { None };
-        let known = checkpoint.as_ref().map_or(Sequence(0), |checkpoint| checkpoint.end);
+        let known = found.as_ref().map_or(Sequence(0), |found| found.checkpoint.end);
         let files = folder.sort(there.segments, &mut findings).await?;
         let recovered = folder.scan(files, known, &mut findings).await?;
+        if let Some(found) = found.as_ref().filter(|found| found.is_latest) {
+            let taken =
+                recovered.absent.iter().filter_map(|absent| absent.taken(&found.checkpoint));
+            findings.taken = taken.collect();
+        }
         let ids = recovered.base.map_or(ids, |base| ids.with_base(base));
         let mut log = Log::recover(recovered.segments, ids, options);
         findings.not_there = log.end()..known;
@@ -75,6 +80,7 @@ impl TopicFolder {
         findings.damage = recovered.damage;
         let mut deferred = recovered.deferred;
         deferred.retain(|&(sequence, _)| known <= sequence);
+        let checkpoint = found.map(|found| found.checkpoint);
         Ok(Opened { folder, log, checkpoint, deferred, findings })
     }
 

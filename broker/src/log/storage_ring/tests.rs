@@ -30,7 +30,8 @@ fn on_a_core<T>(test: impl AsyncFnOnce(PathBuf) -> T) -> T {
 }
 
 fn record(end: u64, is_whole: bool) -> Record {
-    Record { is_whole, end: Sequence(end), ..Record::default() }
+    let end = Sequence(end);
+    Record { is_whole, end, released: end, ..Record::default() }
 }
 
 fn append(folder: &TopicFolder, log: &mut Log, bodies: &[&str]) {
