@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use protocol::exposition::CONTENT_TYPE;
 use protocol::http::body::{BodyError, BodyReader};
 use protocol::http::date::http_date;
 use protocol::http::query::Query;
@@ -25,7 +26,6 @@ use tokio::net::TcpStream;
 use tracing::info;
 
 use crate::listen;
-use crate::metrics;
 use crate::registry::{Key, Moment, Registry};
 use crate::server::Server;
 use crate::waiting::WAIT_MAX;
@@ -371,7 +371,7 @@ fn answer(server: &Server, route: Route, head: &Head) -> Result<Response, Respon
         Route::Metrics => {
             let (counts, waiting) = (registry.counts(server.clock.now()), server.waiting.count());
             let text = server.metrics.borrow().to_text(counts, waiting, server.clock.start_unix());
-            Response::with_content_type(metrics::CONTENT_TYPE, text)
+            Response::with_content_type(CONTENT_TYPE, text)
         }
         Route::Debug => json(&registry.dump()),
         Route::DebugPage(page) => {

@@ -4,17 +4,14 @@
 //! waits, or what time it is; these come as arguments when the text is made.
 
 use std::collections::BTreeMap;
-use std::fmt::{Display, Write as _};
-use std::fs;
 use std::time::Duration;
 
 use protocol::discovery::Command;
+use protocol::exposition::Text;
+use startup::debug::resident_bytes;
 use startup::version;
 
 use crate::registry::Counts;
-
-/// The content type of Prometheus' text format.
-pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Upper bounds of the classes of lookups by their time, in microseconds.
 const LOOKUP_MICROSECONDS: [u32; 10] = [10, 25, 50, 100, 250, 500, 1_000, 2_500, 10_000, 100_000];
@@ -142,57 +139,19 @@ impl Metrics {
             text.head(name, "gauge", "Memory in RAM.");
             text.sample(name, &[], bytes);
         }
-        text.0
+        text.into_string()
     }
 
     fn lookups_to_text(&self, text: &mut Text) {
-        let name = "nsqlookupd_lookup_duration_seconds";
-        text.head(name, "histogram", "Time to answer a lookup that did not wait.");
-        let bucket = "nsqlookupd_lookup_duration_seconds_bucket";
-        let mut sum = 0;
-        for (bound, count) in LOOKUP_MICROSECONDS.iter().zip(self.lookups) {
-            sum += count;
-            let bound = f64::from(*bound) / 1e6;
-            text.sample(bucket, &[("le", &bound)], sum);
-        }
-        let count: u64 = self.lookups.iter().sum();
-        text.sample(bucket, &[("le", &"+Inf")], count);
-        text.sample("nsqlookupd_lookup_duration_seconds_sum", &[], self.lookup_time.as_secs_f64());
-        text.sample("nsqlookupd_lookup_duration_seconds_count", &[], count);
+        let classes = LOOKUP_MICROSECONDS.iter().zip(self.lookups);
+        text.histogram(
+            "nsqlookupd_lookup_duration_seconds",
+            "Time to answer a lookup that did not wait.",
+            classes.map(|(&bound, count)| (f64::from(bound) / 1e6, count)),
+            self.lookups[LOOKUP_MICROSECONDS.len()],
+            self.lookup_time.as_secs_f64(),
+        );
     }
-}
-
-/// The text as it grows. No value of ours needs escaping.
-#[derive(Default)]
-struct Text(String);
-
-impl Text {
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
-        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
-    }
-
-    fn sample(&mut self, name: &str, labels: &[(&str, &dyn Display)], value: impl Display) {
-        let labels: Vec<String> =
-            labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
-        if labels.is_empty() {
-            self.line(format_args!("{name} {value}"));
-        } else {
-            self.line(format_args!("{name}{{{}}} {value}", labels.join(",")));
-        }
-    }
-
-    fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        writeln!(self.0, "{line}").expect("a string takes everything");
-    }
-}
-
-fn resident_bytes() -> Option<u64> {
-    #[expect(clippy::disallowed_methods, reason = "/proc is memory")]
-    let status = fs::read("/proc/self/status").ok()?;
-    let status = String::from_utf8_lossy(&status).into_owned();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes << 10)
 }
 
 #[cfg(test)]

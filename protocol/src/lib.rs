@@ -16,6 +16,7 @@
 //! | what nsqd tells nsqlookupd | [`discovery`] |
 //! | HTTP heads, bodies and answers, as NSQ's server gives them; requests of ours | [`http`] |
 //! | the bodies of `/stats` and of nsqlookupd's answers | [`stats`], [`lookup`] |
+//! | the text that Prometheus reads | [`exposition`] |
 //! | JSON with Go's escapes | [`json`] |
 
 pub mod authorization;
@@ -23,6 +24,7 @@ pub mod command;
 pub mod conversation;
 pub mod decoder;
 pub mod discovery;
+pub mod exposition;
 pub mod frame;
 pub mod http;
 pub mod identify;

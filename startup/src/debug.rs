@@ -133,6 +133,14 @@ fn thread_names() -> Vec<String> {
     names
 }
 
+/// Bytes of memory that the process has in RAM, where the system says so.
+pub fn resident_bytes() -> Option<u64> {
+    let status = read("/proc/self/status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes << 10)
+}
+
 /// The file's text; nothing where the system has no such file.
 fn read(path: &str) -> String {
     #[expect(clippy::disallowed_methods, reason = "/proc is memory")]

@@ -204,9 +204,13 @@ fn a_file_that_may_not_grow_refuses_publishes_until_it_may() {
     let (taken, refusal) = publish_until_refused(&broker, "t", 0);
     assert!(refusal.starts_with("E_MPUB_FAILED"), "{refusal}");
     is_ill(&broker, "arge");
+    let ready = broker.get("/readyz");
+    assert_eq!((ready.status, ready.text()), (503, broker.get("/ping").text()));
+    assert_eq!(broker.get("/livez").status, 200, "a new start would not help");
     limit(None);
     publish_when_possible(&broker, "t", taken);
     is_well(&broker);
+    assert_eq!(broker.get("/readyz").status, 200);
     broker.crash();
     let got = finish_all(&broker, "t", "c");
     assert!(got.is_superset(&(0..=taken).collect()));

@@ -27,6 +27,7 @@ pub fn publish(state: &mut State, key: ConnectionKey, command: &Command<'_>, now
     }
     *connection.session.published.entry(topic).or_default() += count;
     let place = connection.answers.promise();
+    state.followed.published(key, place, now.tick);
     let waiter = Waiter::Client { connection: key, place, verb: command.verb() };
     if owner == state.here {
         let here = state.here;

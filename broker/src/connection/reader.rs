@@ -261,6 +261,7 @@ impl Reader {
             }
         };
         let connection = state.connections.remove(self.key).expect("it was there");
+        state.followed.left(self.key);
         let unread = std::mem::take(&mut self.unread);
         let layers = connection.layers;
         let traveller = Traveller { stream, session: connection.session, layers, unread };

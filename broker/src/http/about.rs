@@ -22,7 +22,7 @@ pub(super) async fn ping(shard: &Rc<Shard>) -> Response {
 }
 
 /// No topic has an empty name.
-fn nothing_but_health() -> Filter {
+pub(super) fn nothing_but_health() -> Filter {
     Filter { topic: Some(String::new()), channel: None, include_clients: false, include_mem: false }
 }
 

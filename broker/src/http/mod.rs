@@ -16,6 +16,9 @@
 //! | `/channel/...` | [`channel`] |
 //! | `/stats` | [`stats`] |
 //! | `/ping`, `/info` | [`about`] |
+//! | `/livez`, `/readyz` | [`health`] |
+//! | `/metrics` | [`metrics`] |
+//! | `/drain` | [`drain`] |
 //! | `/config/...` | [`config`] |
 //! | `/debug/...` | [`debug`] |
 //! | one request while it is served, and its body | [`incoming`] |
@@ -28,7 +31,10 @@ mod channel;
 pub mod client;
 mod config;
 mod debug;
+mod drain;
+mod health;
 mod incoming;
+mod metrics;
 mod publish;
 mod routes;
 mod stats;
@@ -183,6 +189,11 @@ async fn answer(route: Route, part: Option<&str>, incoming: &mut Incoming<'_>) -
     let answer = match route {
         Route::Ping => Ok(about::ping(incoming.shard).await),
         Route::Info => Ok(about::info(&incoming.shard.config)),
+        Route::Live => Ok(health::live(incoming.shard).await),
+        Route::Ready => Ok(health::ready(incoming.shard).await),
+        Route::Metrics => metrics::metrics(incoming).await,
+        Route::Drain => Ok(drain::start(incoming.shard).await),
+        Route::DrainProgress => Ok(drain::progress(incoming.shard).await),
         Route::Stats => stats::stats(incoming).await,
         Route::Option => config::show(incoming.shard, part.unwrap_or_default()).await,
         Route::SetOption => config::change(incoming, part.unwrap_or_default()).await,

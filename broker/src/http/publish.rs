@@ -80,11 +80,13 @@ async fn create(incoming: &Incoming<'_>, topic: TopicName) {
     tracing::debug!(%topic, ?made, "a request without messages made its topic");
 }
 
-/// NSQ has one word for all that can keep a message from being kept.
+/// NSQ has one word for all that can keep a message from being kept; it knows no drain.
 fn answer(published: Result<(), PublishError>) -> Result<Response, Refused> {
-    published
-        .map(|()| Response::nsq_text("OK"))
-        .map_err(|_| Refused(Status::ServiceUnavailable, "EXITING"))
+    let refused = |error| {
+        let word = if error == PublishError::Draining { "DRAINING" } else { "EXITING" };
+        Refused(Status::ServiceUnavailable, word)
+    };
+    published.map(|()| Response::nsq_text("OK")).map_err(refused)
 }
 
 fn topic_in(query: &Query) -> Result<TopicName, Refused> {

@@ -13,6 +13,16 @@ pub(super) enum Route {
     Info,
     /// What it counts.
     Stats,
+    /// Whether it lives.
+    Live,
+    /// Whether clients should come.
+    Ready,
+    /// What it counts and measures, for Prometheus.
+    Metrics,
+    /// Take nothing new, and end when all is delivered.
+    Drain,
+    /// How far that came.
+    DrainProgress,
     /// How it was started: one option.
     Option,
     /// The same, to be another from now on.
@@ -50,9 +60,12 @@ pub(super) enum Verb {
 
 impl Route {
     /// Whether each request is worth a line in the log. Publishes are the traffic itself, and not
-    /// (NSQ behaviour).
+    /// (NSQ behaviour); neither is what machines ask for every few seconds.
     pub(super) fn is_logged(self) -> bool {
-        !matches!(self, Self::Publish | Self::PublishMany)
+        !matches!(
+            self,
+            Self::Publish | Self::PublishMany | Self::Live | Self::Ready | Self::Metrics
+        )
     }
 }
 
@@ -61,6 +74,11 @@ pub(super) const ROUTES: Table<Route> = Table::new(&[
     (Get, "/ping", Route::Ping),
     (Get, "/info", Route::Info),
     (Get, "/stats", Route::Stats),
+    (Get, "/livez", Route::Live),
+    (Get, "/readyz", Route::Ready),
+    (Get, "/metrics", Route::Metrics),
+    (Post, "/drain", Route::Drain),
+    (Get, "/drain", Route::DrainProgress),
     (Get, "/config/:opt", Route::Option),
     (Put, "/config/:opt", Route::SetOption),
     (Get, "/debug/pprof/", Route::Debug(Page::Index)),
@@ -95,11 +113,16 @@ mod tests {
     use protocol::http::route::Routed;
 
     #[test]
-    fn a_path_names_its_route_and_all_but_publishes_are_logged() {
+    fn a_path_names_its_route_and_what_comes_often_is_not_logged() {
         for (request, route, is_logged) in [
             ("GET /ping", Route::Ping, true),
             ("GET /info", Route::Info, true),
             ("GET /stats", Route::Stats, true),
+            ("GET /livez", Route::Live, false),
+            ("GET /readyz", Route::Ready, false),
+            ("GET /metrics", Route::Metrics, false),
+            ("POST /drain", Route::Drain, true),
+            ("GET /drain", Route::DrainProgress, true),
             ("POST /pub", Route::Publish, false),
             ("POST /mpub", Route::PublishMany, false),
             ("POST /topic/create", Route::Topic(Verb::Create), true),

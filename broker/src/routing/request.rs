@@ -8,6 +8,7 @@
 use crate::connection::answers::AnswerPlace;
 use crate::connection::handoff::Traveller;
 use crate::keys::ConnectionKey;
+use crate::stats::measures::Measures;
 use crate::topic::catalogue::Change;
 use protocol::command::Verb;
 use protocol::name::{ChannelName, TopicName};
@@ -135,6 +136,8 @@ slotmap::new_key_type! {
 pub enum PublishError {
     /// The topic or the broker is going away.
     Exiting,
+    /// The broker takes nothing new.
+    Draining,
     /// The log could not be written.
     Log(String),
 }
@@ -143,6 +146,7 @@ impl std::fmt::Display for PublishError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Exiting => f.write_str("exiting"),
+            Self::Draining => f.write_str("draining"),
             Self::Log(reason) => f.write_str(reason),
         }
     }
@@ -166,6 +170,13 @@ pub enum Question {
     LookupAddresses,
     /// From any core to every core: what it has. A filter keeps the answer small.
     Stats(Filter),
+    /// From any core to every core: how long things took.
+    Measures,
+    /// From any core to the first: take nothing new, and end when all is delivered; and from the
+    /// first to the others. Answered when publishes are refused.
+    Drain,
+    /// From any core to every core: which topics have messages left.
+    Left,
     /// From any core to the first: which nsqlookupds are told, after these have taken the place of
     /// those before if any are given.
     Lookupds(Option<Vec<String>>),
@@ -209,6 +220,10 @@ pub enum Answer {
     LookupAddresses(Vec<String>),
     /// Answer to `Stats`.
     Stats(Box<Stats>),
+    /// Answer to `Measures`.
+    Measures(Box<Measures>),
+    /// Answer to `Left`: how many messages each has.
+    Left(Vec<(TopicName, u64)>),
     /// Answer to `Lookupds`.
     Lookupds(Vec<String>),
 }

@@ -15,6 +15,7 @@ impl Shard {
     pub fn leave(&self, key: ConnectionKey) {
         self.stop_consuming(key);
         let mut state = self.state.borrow_mut();
+        state.followed.left(key);
         let Some(connection) = state.connections.remove(key) else { return };
         tracing::info!("PROTOCOL(V2): [{}] exiting ioloop", connection.session.peer);
         state.report_load();

@@ -148,12 +148,19 @@ impl Shard {
 
     async fn sync_log(&self, key: TopicKey, way: Way) {
         let folder = self.state.borrow().topics.open_folder(key);
+        let begun = self.clock.now().tick;
         let result = match folder {
             Some(folder) => folder.sync(way).await,
             // It went meanwhile, and nobody waits for it any more.
             None => Ok(()),
         };
-        self.state.borrow_mut().synced(key, result, self.clock.now());
+        let now = self.clock.now();
+        let mut state = self.state.borrow_mut();
+        if result.is_ok() {
+            state.measures.sync.note(now.tick.since(begun));
+        }
+        state.synced(key, result, now);
+        drop(state);
         self.turn.wake();
     }
 

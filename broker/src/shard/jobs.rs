@@ -362,6 +362,9 @@ impl Shard {
             Question::LookupAddresses => {
                 Answer::LookupAddresses(self.state.borrow().lookup.http_addresses())
             }
+            Question::Measures => Answer::Measures(Box::new(self.state.borrow().measures())),
+            Question::Drain => self.drain().await,
+            Question::Left => Answer::Left(self.state.borrow().left()),
             Question::Stats(filter) => Answer::Stats(Box::new(self.state.borrow().stats(&filter))),
         }
     }

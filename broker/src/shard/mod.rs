@@ -16,6 +16,7 @@ pub mod alarms;
 mod authorization;
 pub mod departure;
 pub mod doors;
+mod drain;
 mod files;
 mod import;
 mod jobs;

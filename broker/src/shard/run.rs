@@ -202,6 +202,9 @@ pub(super) async fn end_turns(shard: Rc<Shard>) {
         let (first_changed, is_done) = {
             let mut state = shard.state.borrow_mut();
             state.hand_out(now);
+            if state.followed.is_answered() {
+                state.note_publish(shard.clock.now());
+            }
             (state.alarms.take_first_changed(), state.work.is_empty())
         };
         if first_changed {
@@ -289,11 +292,5 @@ async fn wait_for_stop(shard: Rc<Shard>, stop: std::os::unix::net::UnixStream) {
         let read = poll_fn(|context| socket.poll_read(context, &mut [0])).await;
         tracing::debug!(?read, "told to stop");
     }
-    let mut state = shard.state.borrow_mut();
-    let others: Vec<_> = state.placement.all().filter(|&to| to != shard.here).collect();
-    for to in others {
-        state.outboxes.push(to, Request::Stop);
-    }
-    drop(state);
-    shard.stopping.wake();
+    shard.stop_all();
 }

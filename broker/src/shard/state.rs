@@ -23,6 +23,7 @@ use crate::shard::open_folders::OpenFolders;
 use crate::shard::sync::{Outcome, Syncs};
 use crate::shard::topics::{Folder, Hosted, Topics};
 use crate::shard::troubles::Task;
+use crate::stats::measures::{Followed, Measures};
 use crate::topic::catalogue::Change;
 use crate::topic::list::List;
 use protocol::command::{Bodies, Verb};
@@ -79,6 +80,12 @@ pub struct State {
     pub memory_growth: usize,
     /// The alarm for checkpoints is set.
     pub checkpoint_wanted: bool,
+    /// Publishes are refused until nothing is left.
+    pub draining: bool,
+    /// How long things took.
+    pub measures: Measures,
+    /// The publish that is followed to its answer.
+    pub followed: Followed,
     /// The broker is going down.
     pub stopping: bool,
     /// Numbers for new topics' ids; any spread will do.
@@ -167,6 +174,9 @@ impl State {
             usage: Usage::new(here, placement.count()),
             memory_growth: 0,
             checkpoint_wanted: false,
+            draining: false,
+            measures: Measures::default(),
+            followed: Followed::default(),
             stopping: false,
             random: random | 1,
             config,
@@ -255,6 +265,10 @@ impl State {
     ) {
         if self.stopping {
             self.published(origin, waiter, Err(PublishError::Exiting));
+            return;
+        }
+        if self.draining {
+            self.published(origin, waiter, Err(PublishError::Draining));
             return;
         }
         let key = self.topic_or_create(topic);
@@ -372,6 +386,7 @@ impl State {
         }
         match waiter {
             Waiter::Client { connection, place, verb } => {
+                self.followed.answered(connection, place, result.is_ok());
                 let Some(there) = self.connections.get_mut(connection) else { return };
                 there.fulfil(place, publish_reply(verb, result));
                 self.queue_to_send(connection);

@@ -257,7 +257,11 @@ impl State {
         hosted.queued_to_deliver = false;
         let to_send = &mut self.work.to_send;
         let connections = &mut self.connections;
+        let took = &mut self.measures.delivery;
         let missing = hosted.topic.deliver(now.tick, &mut |connection, outgoing| {
+            if let Outgoing::Fresh { frames, .. } = &outgoing {
+                took.note(waited(frames, now));
+            }
             hand_over(connections, to_send, connection, outgoing)
         });
         for plan in missing {
@@ -323,6 +327,16 @@ impl State {
             self.look_after(key, now);
         }
     }
+}
+
+/// How long the first of these messages waited for its first delivery.
+fn waited(frames: &[u8], now: Now) -> Duration {
+    let published = frames
+        .get(frame::TIMESTAMP_OFFSET..)
+        .and_then(|behind| behind.first_chunk())
+        .map_or(now.wall.0, |bytes| i64::from_be_bytes(*bytes));
+    // A clock that was set back makes it nothing.
+    Duration::from_nanos(u64::try_from(now.wall.0.saturating_sub(published)).unwrap_or(0))
 }
 
 /// Puts messages into a connection's output.

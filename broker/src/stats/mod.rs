@@ -3,13 +3,17 @@
 //! Reads the core's state and changes nothing. The parts of all cores are put together by
 //! [`protocol::stats::merge`].
 
+pub mod measures;
+
 use crate::channel::{Channel, Subscriber};
+use crate::clock::Now;
 use crate::connection::Connection;
 use crate::connection::layers::Layers;
 use crate::log::losses::Losses;
 use crate::shard::state::State;
 use crate::shard::topics::Hosted;
 use crate::topic::Topic;
+use measures::Measures;
 use protocol::stats::{
     ChannelStats, ClientStats, Filter, LogStats, MemoryStats, Percentiles, PublishCount, Stats,
     TopicStats,
@@ -39,6 +43,22 @@ impl State {
             topics: Some(topics),
             memory: filter.include_mem.then(|| self.memory_stats()),
             producers,
+        }
+    }
+
+    /// A publish was answered, and its answer sent, at this moment.
+    pub fn note_publish(&mut self, now: Now) {
+        if let Some(took) = self.followed.sent(now.tick) {
+            self.measures.publish.note(took);
+        }
+    }
+
+    /// How long things took on this core, and how many are connected to it.
+    pub fn measures(&self) -> Measures {
+        Measures {
+            tcp_connections: self.connections.len() as u64,
+            http_connections: self.http_connections as u64,
+            ..self.measures.clone()
         }
     }
 
