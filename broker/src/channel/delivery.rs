@@ -5,9 +5,10 @@
 //! a message.
 
 use super::in_flight::Delivery;
+use super::latency::Age;
 use super::subscribers::Terms;
 use super::{Channel, Outgoing, Requeued, Room};
-use crate::clock::Tick;
+use crate::clock::Now;
 use crate::keys::{ConnectionKey, SubscriberKey};
 use crate::log::block::Naming;
 use crate::log::checkpoint::{Event, Outstanding};
@@ -32,7 +33,7 @@ impl Channel {
     pub fn deliver(
         &mut self,
         log: &mut Log,
-        now: Tick,
+        now: Now,
         send: &mut dyn FnMut(ConnectionKey, Outgoing) -> Room,
     ) -> Vec<ReadPlan> {
         let mut missing = Missing::default();
@@ -67,7 +68,7 @@ impl Channel {
         key: SubscriberKey,
         share: u64,
         log: &mut Log,
-        now: Tick,
+        now: Now,
         send: &mut dyn FnMut(ConnectionKey, Outgoing) -> Room,
     ) -> Option<ReadPlan> {
         let terms = self.subscribers.get(key).expect("it was chosen just now").terms;
@@ -85,7 +86,8 @@ impl Channel {
                 if sampled && self.is_discarded(terms) {
                     return None;
                 }
-                let kept = (run.naming == Naming::Kept).then(|| run.bytes.clone());
+                let is_kept = run.naming == Naming::Kept;
+                let read = (is_kept || self.latency.is_some()).then(|| run.bytes.clone());
                 let fresh = Outgoing::Fresh { frames: run.bytes, count: run.count };
                 let room = send(terms.connection, fresh);
                 self.set_room(key, room);
@@ -96,17 +98,18 @@ impl Channel {
                 let delivery = Delivery {
                     subscriber: key,
                     attempts: 1,
-                    sent: now,
-                    deadline: now.plus(terms.message_timeout),
+                    sent: now.tick,
+                    deadline: now.tick.plus(terms.message_timeout),
+                    age: Age::default(),
                     is_noted: false,
                 };
-                match kept {
+                match read {
                     None => {
                         for offset in 0..u64::from(run.count) {
                             self.in_flight.insert(run.first + offset, delivery);
                         }
                     }
-                    Some(frames) => self.insert_kept(run.first, &frames, delivery),
+                    Some(frames) => self.insert_read(run.first, &frames, is_kept, delivery, now),
                 }
                 self.sent(key, u64::from(run.count));
                 None
@@ -132,7 +135,7 @@ impl Channel {
         &mut self,
         key: SubscriberKey,
         log: &mut Log,
-        now: Tick,
+        now: Now,
         send: &mut dyn FnMut(ConnectionKey, Outgoing) -> Room,
     ) -> Option<ReadPlan> {
         let Requeued { sequence, attempts } = *self.requeued.front()?;
@@ -156,6 +159,7 @@ impl Channel {
         // look new.
         let attempts = attempts.saturating_add(1);
         let alias = (naming == Naming::Kept).then(|| id_of(&frame));
+        let age = self.age_of(&frame, now);
         let room = send(terms.connection, Outgoing::Again { frame, attempts });
         self.set_room(key, room);
         if room == Room::Gone {
@@ -171,8 +175,9 @@ impl Channel {
             Delivery {
                 subscriber: key,
                 attempts,
-                sent: now,
-                deadline: now.plus(terms.message_timeout),
+                sent: now.tick,
+                deadline: now.tick.plus(terms.message_timeout),
+                age,
                 is_noted: true,
             },
         );
@@ -180,23 +185,44 @@ impl Channel {
         None
     }
 
-    /// Notes that the messages of `frames`, which keep their ids and attempts, were sent.
-    fn insert_kept(&mut self, first: Sequence, frames: &[u8], delivery: Delivery) {
+    /// Notes that the messages of `frames` were sent, where more of them counts than their number:
+    /// ids and attempts if they are kept, their times if those are measured.
+    fn insert_read(
+        &mut self,
+        first: Sequence,
+        frames: &[u8],
+        are_kept: bool,
+        delivery: Delivery,
+        now: Now,
+    ) {
         let mut rest = frames;
         let mut sequence = first;
         while let Some((size, _)) = rest.split_first_chunk() {
             let (frame, behind) = rest.split_at(4 + u32::from_be_bytes(*size) as usize);
-            let attempts = u16::from_be_bytes(field_of(frame, frame::ATTEMPTS_OFFSET));
-            // Of those delivered in order the record says that it was once.
-            let is_noted = attempts != 1;
-            if is_noted {
-                self.changes.note(Event::Waits(sequence, Outstanding { attempts, due: None }));
+            let mut delivery = Delivery { age: self.age_of(frame, now), ..delivery };
+            if are_kept {
+                delivery.attempts = u16::from_be_bytes(field_of(frame, frame::ATTEMPTS_OFFSET));
+                // Of those delivered in order the record says that it was once.
+                delivery.is_noted = delivery.attempts != 1;
+                if delivery.is_noted {
+                    let waits = Outstanding { attempts: delivery.attempts, due: None };
+                    self.changes.note(Event::Waits(sequence, waits));
+                }
+                self.aliases.insert(sequence, id_of(frame));
             }
-            self.in_flight.insert(sequence, Delivery { attempts, is_noted, ..delivery });
-            self.aliases.insert(sequence, id_of(frame));
+            self.in_flight.insert(sequence, delivery);
             sequence = sequence.next();
             rest = behind;
         }
+    }
+
+    /// How old a message is, where that is measured.
+    fn age_of(&self, frame: &[u8], now: Now) -> Age {
+        if self.latency.is_none() {
+            return Age::default();
+        }
+        let published = i64::from_be_bytes(field_of(frame, frame::TIMESTAMP_OFFSET));
+        Age::of(now.wall.0.saturating_sub(published))
     }
 
     fn sent(&mut self, key: SubscriberKey, count: u64) {
@@ -231,7 +257,7 @@ fn is_sampled(terms: Terms) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Now;
+    use crate::clock::Tick;
     use crate::log::{KeptMessage, LogOptions};
     use crate::message::Timestamp;
     use crate::message_id::IdSpace;
@@ -250,7 +276,7 @@ mod tests {
 
     fn deliver(channel: &mut Channel, log: &mut Log) -> (u32, Vec<ReadPlan>) {
         let mut delivered = 0;
-        let missing = channel.deliver(log, Tick(0), &mut |_, outgoing| {
+        let missing = channel.deliver(log, NOW, &mut |_, outgoing| {
             delivered += match outgoing {
                 Outgoing::Fresh { count, .. } => count,
                 Outgoing::Again { .. } => 1,
@@ -298,14 +324,14 @@ mod tests {
             let found = named(&channel, twice);
             assert_eq!(found, expected);
             if let Some(sequence) = found {
-                channel.finish(consumer, sequence).unwrap();
+                channel.finish(consumer, sequence, NOW.tick).unwrap();
             }
         }
         // Back and out again under the same name, with one more attempt.
         channel.requeue(consumer, Sequence(1), Duration::ZERO, NOW).unwrap();
         assert!(channel.aliases.is_empty());
         let mut again = Vec::new();
-        channel.deliver(&mut log, Tick(0), &mut |_, outgoing| {
+        channel.deliver(&mut log, NOW, &mut |_, outgoing| {
             if let Outgoing::Again { frame, attempts } = outgoing {
                 again.push((id_of(&frame), attempts));
             }

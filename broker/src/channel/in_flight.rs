@@ -8,6 +8,7 @@
 //! while the window moves on is moved to a sparse table, so that one slow message never costs
 //! memory for all that came after it.
 
+use super::latency::Age;
 use crate::clock::Tick;
 use crate::keys::SubscriberKey;
 use crate::message::Sequence;
@@ -28,6 +29,8 @@ pub struct Delivery {
     pub sent: Tick,
     /// When it goes to somebody else.
     pub deadline: Tick,
+    /// How old it was then, where that is measured.
+    pub age: Age,
     /// It did not come in order: what happens to it is told of by itself ([`super::changes`]).
     pub is_noted: bool,
 }
@@ -228,8 +231,14 @@ mod tests {
             attempts: 1,
             sent: Tick(0),
             deadline: Tick(deadline),
+            age: Age::default(),
             is_noted: false,
         }
+    }
+
+    #[test]
+    fn an_age_takes_room_that_was_free() {
+        assert_eq!(size_of::<Option<Delivery>>(), 32);
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod changes;
 pub mod deferred;
 mod delivery;
 pub mod in_flight;
+pub mod latency;
 mod record;
 pub mod skips;
 pub mod subscribers;
@@ -41,6 +42,7 @@ use bytes::Bytes;
 use changes::Changes;
 use deferred::{Deferral, Deferred};
 use in_flight::InFlight;
+use latency::Latency;
 use protocol::message_id::MessageId;
 use protocol::name::ChannelName;
 use std::collections::VecDeque;
@@ -124,6 +126,8 @@ pub struct Channel {
     depth_max: Option<u64>,
     random: u64,
     changes: Changes,
+    /// How long its messages take, if anybody wants to know.
+    latency: Option<Latency>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +157,18 @@ impl Channel {
             depth_max: name.is_ephemeral().then_some(ephemeral_depth_max),
             random: 0x9e37_79b9_7f4a_7c15,
             changes: Changes::default(),
+            latency: None,
         }
+    }
+
+    /// Measures from `now` on how long its messages take from publish to FIN.
+    pub fn measure(&mut self, window: Duration, now: Tick) {
+        self.latency = Some(Latency::over(window, now));
+    }
+
+    /// How long its messages took lately, if that is measured.
+    pub fn latency(&self) -> Option<&Latency> {
+        self.latency.as_ref()
     }
 
     /// Its name.
@@ -384,8 +399,16 @@ impl Channel {
     ///
     /// # Errors
     /// [`NotYours`] when the message is not in flight to this client.
-    pub fn finish(&mut self, key: SubscriberKey, sequence: Sequence) -> Result<(), NotYours> {
-        let is_noted = self.held_by(key, sequence)?.is_noted;
+    pub fn finish(
+        &mut self,
+        key: SubscriberKey,
+        sequence: Sequence,
+        now: Tick,
+    ) -> Result<(), NotYours> {
+        let Delivery { is_noted, age, sent, .. } = *self.held_by(key, sequence)?;
+        if let Some(latency) = &mut self.latency {
+            latency.note(age.duration() + now.since(sent), now);
+        }
         self.give_back(sequence);
         self.subscribers.returned(key, Returned::Finished);
         if is_noted || self.changes.knows(sequence) {

@@ -35,9 +35,9 @@ fn set_ready_count(state: &mut State, subscription: Subscription, count: u64) {
 }
 
 /// FIN: the message is done.
-pub fn finish(state: &mut State, key: ConnectionKey, id: MessageId) {
+pub fn finish(state: &mut State, key: ConnectionKey, id: MessageId, now: Now) {
     on_message(state, key, id, Refusal::finish_failed, |channel, subscriber, sequence| {
-        channel.finish(subscriber, sequence)
+        channel.finish(subscriber, sequence, now.tick)
     });
 }
 

@@ -101,7 +101,7 @@ pub fn execute(
             return (consumed_at(step, consumed, input), step);
         }
         match command {
-            Command::Finish(id) => consume::finish(state, key, id),
+            Command::Finish(id) => consume::finish(state, key, id, now),
             Command::Publish { .. }
             | Command::PublishMany { .. }
             | Command::PublishDeferred { .. } => {

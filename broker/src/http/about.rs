@@ -1,6 +1,5 @@
 //! `/ping` and `/info`: whether this broker is well, and who it is.
 
-use super::stats::ask_all;
 use crate::config::{Config, NSQ_VERSION};
 use crate::shard::Shard;
 use protocol::http::response::{Response, Status};
@@ -13,7 +12,7 @@ use std::time::Duration;
 /// 200 `OK` when every core could write its logs the last time it tried, else 500 and the first
 /// reason.
 pub(super) async fn ping(shard: &Rc<Shard>) -> Response {
-    let health = merge(ask_all(shard, &nothing_but_health()).await).health;
+    let health = merge(shard.gather(&nothing_but_health()).await).health;
     if health == "OK" {
         Response::text("OK")
     } else {

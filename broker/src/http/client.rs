@@ -172,7 +172,10 @@ impl Client {
 
 /// Has a thread ask the system's resolver; its answer comes through a socket, which can be waited
 /// for: an address a line, or `!` and what is wrong.
-async fn look_up(place: String) -> io::Result<Vec<SocketAddr>> {
+///
+/// # Errors
+/// When the host is not known, or no thread can be started.
+pub async fn look_up(place: String) -> io::Result<Vec<SocketAddr>> {
     let (answer, mut teller) = UnixStream::pair()?;
     let ask = move || {
         let lines = match place.to_socket_addrs() {

@@ -2,7 +2,6 @@
 //! be sent here. NSQ has no such routes; its `/ping` says only what the disk does.
 
 use super::about::nothing_but_health;
-use super::stats::ask_all;
 use crate::shard::Shard;
 use futures_lite::FutureExt;
 use protocol::http::response::{Response, Status};
@@ -52,7 +51,7 @@ fn not(reason: &str) -> Response {
 
 /// What the cores say of their disks; `None` when one of them says nothing.
 async fn health_within(shard: &Rc<Shard>, limit: Duration) -> Option<String> {
-    let health = async { Some(merge(ask_all(shard, &nothing_but_health()).await).health) };
+    let health = async { Some(merge(shard.gather(&nothing_but_health()).await).health) };
     let too_late = async {
         glommio::timer::sleep(limit).await;
         None

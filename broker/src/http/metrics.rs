@@ -7,7 +7,6 @@
 
 use super::Refused;
 use super::incoming::Incoming;
-use super::stats::ask_all;
 use crate::routing::request::{Answer, Question};
 use crate::shard::Shard;
 use crate::stats::measures::{Histogram, Measures};
@@ -137,7 +136,7 @@ pub(super) async fn metrics(incoming: &mut Incoming<'_>) -> Result<Response, Ref
     let query = incoming.head.query().map_err(|_| Refused::INVALID_REQUEST)?;
     let include_clients = matches!(query.get("include_clients"), Some("true" | "1"));
     let filter = Filter { include_clients, ..Filter::default() };
-    let parts = ask_all(shard, &filter).await;
+    let parts = shard.gather(&filter).await;
     let memory = parts.iter().filter_map(|part| part.memory.as_ref());
     let memory = memory.map(|memory| memory.heap_in_use_bytes).sum();
     let stats = merge(parts);

@@ -2,30 +2,26 @@
 
 use super::Refused;
 use super::incoming::Incoming;
-use crate::routing::request::{Answer, Question};
-use crate::shard::Shard;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use protocol::http::query::Query;
 use protocol::http::response::Response;
-use protocol::json::to_go_json;
-use protocol::stats::text::{Heading, render};
-use protocol::stats::{Filter, MemoryStats, Stats, merge};
-use std::rc::Rc;
+use protocol::stats::text::Heading;
+use protocol::stats::{Filter, merge, pieces};
 
 /// The answer in the form, and as narrow, as the query says.
 pub(super) async fn stats(incoming: &mut Incoming<'_>) -> Result<Response, Refused> {
     let shard = incoming.shard;
     let query = incoming.head.query().map_err(|_| Refused::INVALID_REQUEST)?;
     let filter = filter_in(&query);
-    let parts = ask_all(shard, &filter).await;
-    let memory = memory(&parts, shard.config.memory_bytes_per_shard);
+    let parts = shard.gather(&filter).await;
+    let memory = crate::stats::memory_of(&parts, shard.config.memory_bytes_per_shard);
     let mut stats = merge(parts);
     stats.memory = Some(memory);
     filter.apply(&mut stats);
     if query.get("format") == Some("json") {
-        return Ok(Response::json(to_go_json(&stats)));
+        return Ok(Response::json(join(pieces::json(stats)).await));
     }
     let now = shard.clock.now();
     // The library keeps the zone, and looks at its small file again only every few minutes.
@@ -36,28 +32,26 @@ pub(super) async fn stats(incoming: &mut Incoming<'_>) -> Result<Response, Refus
         uptime: now.tick.since(crate::clock::Tick(0)),
         now: now.wall.0 / 1_000_000_000,
     };
-    Ok(Response::nsq_text(render(&stats, heading)))
+    Ok(Response::nsq_text(join(pieces::text(stats, heading)).await))
 }
 
-/// Asks every core at the same time, and waits for all of them.
-pub(super) async fn ask_all(shard: &Rc<Shard>, filter: &Filter) -> Vec<Stats> {
-    let placement = shard.state.borrow().placement;
-    let asked: Vec<_> = placement
-        .all()
-        .map(|to| {
-            let (shard, question) = (shard.clone(), Question::Stats(filter.clone()));
-            glommio::spawn_local(async move { shard.ask(to, question).await })
-        })
-        .collect();
-    let mut parts = Vec::with_capacity(asked.len());
-    for answer in asked {
-        match answer.await {
-            Answer::Stats(part) => parts.push(*part),
-            other => unreachable!("a question for statistics is not answered with {other:?}"),
+/// Puts pieces together, and lets others have their turn every so often.
+async fn join(pieces: impl Iterator<Item = String>) -> String {
+    let mut whole = String::new();
+    let mut since_turn = 0;
+    for piece in pieces {
+        whole.push_str(&piece);
+        since_turn += piece.len();
+        if BYTES_AT_ONCE < since_turn {
+            since_turn = 0;
+            glommio::executor().yield_now().await;
         }
     }
-    parts
+    whole
 }
+
+/// Bytes of an answer that are made before others have their turn; less than 0.1 ms.
+const BYTES_AT_ONCE: usize = 32 << 10;
 
 /// What a request leaves away. An empty name is no name, and a switch that is neither on nor off is
 /// on (NSQ behaviour).
@@ -69,21 +63,6 @@ fn filter_in(query: &Query) -> Filter {
         channel: name("channel"),
         include_clients: switch("include_clients"),
         include_mem: switch("include_mem"),
-    }
-}
-
-/// The memory of all cores under the names of Go's runtime, as far as they have a meaning here.
-///
-/// In use is what the cores hold of messages; it is let go of at the budget, which so takes the
-/// place of the size at which garbage would be collected. Nothing is collected, so there is neither
-/// a pause nor a run, and objects and idle bytes are the allocator's own affair.
-fn memory(parts: &[Stats], budget_per_shard: usize) -> MemoryStats {
-    let held = parts.iter().filter_map(|part| part.memory.as_ref());
-    let budget = budget_per_shard.saturating_mul(parts.len());
-    MemoryStats {
-        heap_in_use_bytes: held.map(|memory| memory.heap_in_use_bytes).sum(),
-        next_gc_bytes: u64::try_from(budget).unwrap_or(u64::MAX),
-        ..MemoryStats::default()
     }
 }
 
@@ -124,16 +103,6 @@ mod tests {
             };
             assert_eq!(filter(&query), narrow);
         }
-    }
-
-    #[test]
-    fn memory_is_the_sum_of_the_cores_and_the_budget_that_of_all() {
-        let part = |bytes| Stats {
-            memory: Some(MemoryStats { heap_in_use_bytes: bytes, ..MemoryStats::default() }),
-            ..Stats::default()
-        };
-        let sum = memory(&[part(7), Stats::default(), part(5)], 100);
-        assert_eq!((sum.heap_in_use_bytes, sum.next_gc_bytes), (12, 300));
     }
 
     #[test]

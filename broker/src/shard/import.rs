@@ -395,7 +395,7 @@ mod tests {
             let mut bodies = Vec::new();
             loop {
                 let plans = self.state.borrow_mut().topics[key].topic.deliver(
-                    self.clock.now().tick,
+                    self.clock.now(),
                     &mut |_, outgoing| {
                         let (Outgoing::Fresh { frames: bytes, .. }
                         | Outgoing::Again { frame: bytes, .. }) = outgoing;

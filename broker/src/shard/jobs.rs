@@ -365,7 +365,7 @@ impl Shard {
             Question::Measures => Answer::Measures(Box::new(self.state.borrow().measures())),
             Question::Drain => self.drain().await,
             Question::Left => Answer::Left(self.state.borrow().left()),
-            Question::Stats(filter) => Answer::Stats(Box::new(self.state.borrow().stats(&filter))),
+            Question::Stats(filter) => Answer::Stats(Box::new(self.own_stats(&filter).await)),
         }
     }
 

@@ -26,6 +26,8 @@ mod recovery;
 mod run;
 pub mod signal;
 pub mod state;
+pub mod statistics;
+mod statsd;
 pub mod sync;
 #[cfg(test)]
 mod tests;

@@ -146,6 +146,7 @@ impl Shard {
     /// Lets clients in: what was recovered is registered and served from now on.
     fn open(self: &Rc<Self>, doors: Doors) {
         crate::lookup::start(self);
+        glommio::spawn_local(super::statsd::push(self.clone())).detach();
         glommio::spawn_local(self.clone().accept(doors.tcp, Door::Tcp)).detach();
         if let Some(http) = doors.http {
             glommio::spawn_local(self.clone().accept(http, Door::Http)).detach();

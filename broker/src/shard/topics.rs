@@ -205,6 +205,7 @@ pub fn rules(config: &Config) -> Rules {
     Rules {
         ephemeral_depth_max: config.mem_queue_size,
         message_timeout_max: config.limits.max_message_timeout,
+        latency_window: config.latencies.as_ref().map(|latencies| latencies.window),
     }
 }
 

@@ -258,7 +258,7 @@ impl State {
         let to_send = &mut self.work.to_send;
         let connections = &mut self.connections;
         let took = &mut self.measures.delivery;
-        let missing = hosted.topic.deliver(now.tick, &mut |connection, outgoing| {
+        let missing = hosted.topic.deliver(now, &mut |connection, outgoing| {
             if let Outgoing::Fresh { frames, .. } = &outgoing {
                 took.note(waited(frames, now));
             }

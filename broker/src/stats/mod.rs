@@ -1,48 +1,58 @@
 //! What one core has, in the words of `/stats`.
 //!
-//! Reads the core's state and changes nothing. The parts of all cores are put together by
-//! [`protocol::stats::merge`].
+//! Reads the core's state and changes nothing. [`crate::shard`] gathers it in steps, and puts the
+//! parts of all cores together.
 
 pub mod measures;
+pub mod statsd;
 
+use crate::channel::latency::Sum;
 use crate::channel::{Channel, Subscriber};
 use crate::clock::Now;
+use crate::config::Latencies;
 use crate::connection::Connection;
 use crate::connection::layers::Layers;
+use crate::keys::{ConnectionKey, SubscriberKey, TopicKey};
 use crate::log::losses::Losses;
 use crate::shard::state::State;
-use crate::shard::topics::Hosted;
 use crate::topic::Topic;
 use measures::Measures;
+use protocol::name::{ChannelName, TopicName};
 use protocol::stats::{
-    ChannelStats, ClientStats, Filter, LogStats, MemoryStats, Percentiles, PublishCount, Stats,
-    TopicStats,
+    ChannelStats, ClientStats, Filter, LogStats, MemoryStats, Percentile, Percentiles,
+    PublishCount, Stats, TopicStats,
 };
 
+/// One topic, and its consumers that are still to be listed.
+#[derive(Debug)]
+pub struct Unlisted {
+    /// The topic; its channels list no clients yet.
+    pub stats: TopicStats,
+    /// The consumers of each channel, in the order of the channels; none if they are not wanted.
+    pub consumers: Vec<(ChannelName, Vec<SubscriberKey>)>,
+}
+
 impl State {
-    /// What this core has of what was asked for.
+    /// The topics of this core that were asked for.
+    pub fn wanted_topics(&self, filter: &Filter) -> Vec<TopicKey> {
+        match &filter.topic {
+            None => self.topics.iter().map(|(key, _)| key).collect(),
+            Some(name) => {
+                let name = TopicName::parse(name.as_bytes()).ok();
+                name.and_then(|name| self.topics.key_of(name)).into_iter().collect()
+            }
+        }
+    }
+
+    /// What this core has beside topics and clients.
     pub fn stats(&self, filter: &Filter) -> Stats {
-        let topics = self
-            .topics
-            .iter()
-            .filter(|(_, hosted)| !hosted.leaving)
-            .map(|(_, hosted)| hosted)
-            .filter(|hosted| is_wanted(filter.topic.as_deref(), hosted.topic.name().as_str()))
-            .map(|hosted| self.topic_stats(hosted, filter))
-            .collect();
-        let producers = if filter.include_clients {
-            let publishers = self.connections.values().filter(|c| !c.session.published.is_empty());
-            Some(publishers.map(|connection| client_stats(connection, None)).collect())
-        } else {
-            None
-        };
         Stats {
             version: crate::config::NSQ_VERSION.to_string(),
             health: self.health(),
             start_time: self.config.started_at,
-            topics: Some(topics),
+            topics: None,
             memory: filter.include_mem.then(|| self.memory_stats()),
-            producers,
+            producers: None,
         }
     }
 
@@ -62,6 +72,94 @@ impl State {
         }
     }
 
+    /// A topic that is still there, as far as it was asked for.
+    pub fn topic_stats(&self, key: TopicKey, filter: &Filter, now: Now) -> Option<Unlisted> {
+        let hosted = self.topics.get(key).filter(|hosted| !hosted.leaving)?;
+        let topic = &hosted.topic;
+        let wanted = |channel: &&Channel| {
+            filter.channel.as_deref().is_none_or(|wanted| wanted == channel.name().as_str())
+        };
+        let consumers_of = |channel: &Channel| {
+            (channel.name(), channel.subscribers().map(|(key, _)| key).collect())
+        };
+        let channels = topic.channels().filter(wanted);
+        let consumers = if filter.include_clients {
+            topic.channels().filter(wanted).map(consumers_of).collect()
+        } else {
+            Vec::new()
+        };
+        let stats = TopicStats {
+            topic_name: topic.name().to_string(),
+            channels: channels
+                .map(|channel| self.channel_stats(topic, channel, filter, now))
+                .collect(),
+            depth: signed(topic.depth()),
+            backend_depth: signed(topic.backend_depth()),
+            message_count: topic.message_count(),
+            message_bytes: topic.message_bytes(),
+            paused: topic.is_paused(),
+            e2e_processing_latency: self.percentiles(topic.channels(), now),
+            log: (!topic.log().is_ephemeral()).then(|| log_stats(topic, hosted.losses)),
+        };
+        Some(Unlisted { stats, consumers })
+    }
+
+    /// Those of the consumers that are still there.
+    pub fn consumer_stats(
+        &self,
+        topic: TopicKey,
+        channel: ChannelName,
+        consumers: &[SubscriberKey],
+    ) -> Vec<ClientStats> {
+        let Some(hosted) = self.topics.get(topic) else { return Vec::new() };
+        let Some(channel) = hosted.topic.channel_key(channel) else { return Vec::new() };
+        let channel = hosted.topic.channel(channel);
+        consumers
+            .iter()
+            .filter_map(|&key| {
+                let subscriber = channel.subscriber(key)?;
+                let connection = self.connections.get(subscriber.terms.connection)?;
+                Some(client_stats(connection, Some(subscriber)))
+            })
+            .collect()
+    }
+
+    /// The clients that have published.
+    pub fn producers(&self) -> Vec<ConnectionKey> {
+        let publishes = |connection: &Connection| !connection.session.published.is_empty();
+        let producers = self.connections.iter().filter(|(_, connection)| publishes(connection));
+        producers.map(|(key, _)| key).collect()
+    }
+
+    /// Those of the clients that are still there, as producers.
+    pub fn producer_stats(&self, producers: &[ConnectionKey]) -> Vec<ClientStats> {
+        let connections = producers.iter().filter_map(|&key| self.connections.get(key));
+        connections.map(|connection| client_stats(connection, None)).collect()
+    }
+
+    /// How long messages of these channels took, if that is measured.
+    fn percentiles<'a>(
+        &self,
+        channels: impl Iterator<Item = &'a Channel>,
+        now: Now,
+    ) -> Percentiles {
+        let Some(Latencies { quantiles, .. }) = &self.config.latencies else {
+            return Percentiles::default();
+        };
+        let mut latencies = channels.filter_map(Channel::latency).peekable();
+        if latencies.peek().is_none() {
+            // A topic without channels has no times, not even of zero messages (NSQ behaviour).
+            return Percentiles::default();
+        }
+        let mut sum = Sum::default();
+        latencies.for_each(|latency| latency.add_to(&mut sum, now.tick));
+        #[expect(clippy::cast_precision_loss, reason = "below 2^53, as far as it is exact at all")]
+        let value = |quantile| sum.nanoseconds_of(quantile) as f64;
+        let points =
+            quantiles.iter().map(|&quantile| Percentile { quantile, value: value(quantile) });
+        Percentiles { count: sum.count(), percentiles: Some(points.collect()) }
+    }
+
     /// The messages that this core holds in memory; nothing else is counted.
     fn memory_stats(&self) -> MemoryStats {
         let topics = self.topics.iter();
@@ -77,26 +175,13 @@ impl State {
         reason.map_or_else(|| "OK".to_string(), |reason| format!("NOK - {reason}"))
     }
 
-    fn topic_stats(&self, hosted: &Hosted, filter: &Filter) -> TopicStats {
-        let topic = &hosted.topic;
-        TopicStats {
-            topic_name: topic.name().to_string(),
-            channels: topic
-                .channels()
-                .filter(|channel| is_wanted(filter.channel.as_deref(), channel.name().as_str()))
-                .map(|channel| self.channel_stats(topic, channel, filter))
-                .collect(),
-            depth: signed(topic.depth()),
-            backend_depth: signed(topic.backend_depth()),
-            message_count: topic.message_count(),
-            message_bytes: topic.message_bytes(),
-            paused: topic.is_paused(),
-            e2e_processing_latency: Percentiles::default(),
-            log: (!topic.log().is_ephemeral()).then(|| log_stats(topic, hosted.losses)),
-        }
-    }
-
-    fn channel_stats(&self, topic: &Topic, channel: &Channel, filter: &Filter) -> ChannelStats {
+    fn channel_stats(
+        &self,
+        topic: &Topic,
+        channel: &Channel,
+        filter: &Filter,
+        now: Now,
+    ) -> ChannelStats {
         let counts = channel.counts();
         ChannelStats {
             channel_name: channel.name().to_string(),
@@ -112,17 +197,9 @@ impl State {
             requeue_count: counts.requeued,
             timeout_count: counts.timed_out,
             client_count: channel.subscriber_count() as u64,
-            clients: filter.include_clients.then(|| {
-                channel
-                    .subscribers()
-                    .filter_map(|(_, subscriber)| {
-                        let connection = self.connections.get(subscriber.terms.connection)?;
-                        Some(client_stats(connection, Some(subscriber)))
-                    })
-                    .collect()
-            }),
+            clients: filter.include_clients.then(Vec::new),
             paused: channel.is_paused(),
-            e2e_processing_latency: Percentiles::default(),
+            e2e_processing_latency: self.percentiles(std::iter::once(channel), now),
             log_bytes: (!topic.log().is_ephemeral()).then(|| channel.disk_bytes(topic.log())),
         }
     }
@@ -139,10 +216,6 @@ fn log_stats(topic: &Topic, losses: Losses) -> LogStats {
         damaged_messages: losses.messages,
         files_not_used: losses.files_not_used,
     }
-}
-
-fn is_wanted(wanted: Option<&str>, name: &str) -> bool {
-    wanted.is_none_or(|wanted| wanted == name)
 }
 
 fn client_stats(connection: &Connection, subscriber: Option<&Subscriber>) -> ClientStats {
@@ -189,4 +262,34 @@ fn client_stats(connection: &Connection, subscriber: Option<&Subscriber>) -> Cli
 /// JSON numbers of NSQ are signed.
 fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// The memory of all cores under the names of Go's runtime, as far as they have a meaning here.
+///
+/// In use is what the cores hold of messages; it is let go of at the budget, which so takes the
+/// place of the size at which garbage would be collected. Nothing is collected, so there is neither
+/// a pause nor a run, and objects and idle bytes are the allocator's own affair.
+pub fn memory_of(parts: &[Stats], budget_per_shard: usize) -> MemoryStats {
+    let held = parts.iter().filter_map(|part| part.memory.as_ref());
+    let budget = budget_per_shard.saturating_mul(parts.len());
+    MemoryStats {
+        heap_in_use_bytes: held.map(|memory| memory.heap_in_use_bytes).sum(),
+        next_gc_bytes: u64::try_from(budget).unwrap_or(u64::MAX),
+        ..MemoryStats::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_the_sum_of_the_cores_and_the_budget_that_of_all() {
+        let part = |bytes| Stats {
+            memory: Some(MemoryStats { heap_in_use_bytes: bytes, ..MemoryStats::default() }),
+            ..Stats::default()
+        };
+        let sum = memory_of(&[part(7), Stats::default(), part(5)], 100);
+        assert_eq!((sum.heap_in_use_bytes, sum.next_gc_bytes), (12, 300));
+    }
 }

@@ -36,6 +36,8 @@ pub struct Rules {
     pub ephemeral_depth_max: u64,
     /// TOUCH cannot keep a message longer than this (`--max-msg-timeout`).
     pub message_timeout_max: Duration,
+    /// How far back the times from publish to FIN are kept, if they are measured.
+    pub latency_window: Option<Duration>,
 }
 
 /// See the head of this file.
@@ -279,7 +281,7 @@ impl Topic {
         if let Some(key) = self.channel_key(name) {
             return (key, false);
         }
-        let key = self.add(Channel::new(name, self.released, self.depth_max()));
+        let key = self.add(Channel::new(name, self.released, self.depth_max()), now);
         self.release(now);
         (key, true)
     }
@@ -290,7 +292,10 @@ impl Topic {
         self.rules.ephemeral_depth_max
     }
 
-    fn add(&mut self, mut channel: Channel) -> ChannelKey {
+    fn add(&mut self, mut channel: Channel, now: Now) -> ChannelKey {
+        if let Some(window) = self.rules.latency_window {
+            channel.measure(window, now.tick);
+        }
         if self.name.is_ephemeral() {
             channel.bound_depth(self.rules.ephemeral_depth_max);
         }
@@ -374,7 +379,7 @@ impl Topic {
     /// read before it can go on.
     pub fn deliver(
         &mut self,
-        now: Tick,
+        now: Now,
         send: &mut dyn FnMut(ConnectionKey, Outgoing) -> Room,
     ) -> Vec<ReadPlan> {
         let mut missing = Vec::new();
@@ -491,11 +496,11 @@ impl Topic {
             let mut channel = Channel::restore(name, channel, start..released, depth_max, now);
             // What recovery found damaged must not count as waiting.
             channel.step_over(&topic.log.gaps_within(&(channel.cursor()..released)));
-            topic.add(channel);
+            topic.add(channel, now);
         }
         for name in channels {
             if topic.channel_key(name).is_none() {
-                topic.add(Channel::new(name, released, topic.depth_max()));
+                topic.add(Channel::new(name, released, topic.depth_max()), now);
             }
         }
         topic.release(now);

@@ -33,6 +33,8 @@ const TIMEOUT_MAX: u64 = 150;
 const DEPTH_MAX: u64 = 4;
 /// Small, so that segments come and go.
 const SEGMENT_BYTES_MAX: u64 = 512;
+/// How far back the times from publish to FIN are kept.
+const LATENCY_WINDOW: u64 = 1_000;
 const NANOSECONDS: u64 = 1_000_000;
 
 fn milliseconds(count: u64) -> Duration {
@@ -122,7 +124,11 @@ impl Dialogue {
     }
 
     fn rules() -> Rules {
-        Rules { ephemeral_depth_max: DEPTH_MAX, message_timeout_max: milliseconds(TIMEOUT_MAX) }
+        Rules {
+            ephemeral_depth_max: DEPTH_MAX,
+            message_timeout_max: milliseconds(TIMEOUT_MAX),
+            latency_window: Some(milliseconds(LATENCY_WINDOW)),
+        }
     }
 
     /// A channel with one client, which takes all it can get.
@@ -227,7 +233,7 @@ impl Dialogue {
     fn finish(&mut self, client: &str, body: &str) -> Result<(), NotYours> {
         let Client { channel, subscriber, .. } = self.clients[client];
         let sequence = self.sequences[body];
-        self.topic.channel_mut(channel).finish(subscriber, sequence)
+        self.topic.channel_mut(channel).finish(subscriber, sequence, self.now.tick)
     }
 
     fn requeue(&mut self, client: &str, body: &str, delay: u64) -> Result<(), NotYours> {
@@ -255,7 +261,7 @@ impl Dialogue {
         let mut delivered = Vec::new();
         loop {
             let Self { topic, connections, congested, now, .. } = self;
-            let plans = topic.deliver(now.tick, &mut |connection, outgoing| {
+            let plans = topic.deliver(*now, &mut |connection, outgoing| {
                 let client = connections[connection];
                 delivered.extend(messages_of(client, &outgoing));
                 if congested.contains(client) { Room::None } else { Room::Left }
@@ -960,13 +966,13 @@ fn memory_stays_bounded_while_one_channel_is_full_and_another_reads() {
         topic.publish_many(std::iter::repeat_n(&b"0123456789"[..], MESSAGES_PER_TURN), now);
         assert!(topic.seal(now).is_none());
         let mut delivered = 0;
-        topic.deliver(now.tick, &mut |_, outgoing| {
+        topic.deliver(now, &mut |_, outgoing| {
             let Outgoing::Fresh { count, .. } = outgoing else { panic!("nothing comes twice") };
             delivered += u64::from(count);
             Room::Left
         });
         for _ in 0..delivered {
-            topic.channel_mut(reading).finish(ann, Sequence(finished)).unwrap();
+            topic.channel_mut(reading).finish(ann, Sequence(finished), now.tick).unwrap();
             finished += 1;
         }
         topic.forget_unneeded();

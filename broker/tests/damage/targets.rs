@@ -239,7 +239,11 @@ fn now() -> Now {
 }
 
 fn rules() -> Rules {
-    Rules { ephemeral_depth_max: 4, message_timeout_max: Duration::from_secs(60) }
+    Rules {
+        ephemeral_depth_max: 4,
+        message_timeout_max: Duration::from_secs(60),
+        latency_window: None,
+    }
 }
 
 /// A topic over the small log, as `checkpoint` describes it.
@@ -271,7 +275,7 @@ fn checkpoints() -> Vec<Vec<u8>> {
         let channel = topic.channel_mut(key);
         let delay = Duration::from_nanos(round * 100);
         channel.requeue(client, Sequence(round), delay, now()).ok();
-        channel.finish(client, Sequence(round + 1)).ok();
+        channel.finish(client, Sequence(round + 1), now().tick).ok();
         file.extend_from_slice(&topic.record(false, now()).at(file.len() as u64));
         files.push(file.clone());
     }
@@ -282,7 +286,7 @@ fn deliver(topic: &mut Topic, disk: &Disk) -> u64 {
     let mut messages = 0;
     for step in 0.. {
         assert!(step < STEPS_MAX, "delivering leads nowhere");
-        let plans = topic.deliver(now().tick, &mut |_, outgoing| {
+        let plans = topic.deliver(now(), &mut |_, outgoing| {
             messages += match outgoing {
                 Outgoing::Fresh { count, .. } => u64::from(count),
                 Outgoing::Again { .. } => 1,

@@ -421,8 +421,8 @@ impl Schedule {
             assert!(turn < TURNS_MAX, "delivering leads nowhere");
             let mut delivered = Vec::new();
             let connections = &self.connections;
-            let tick = self.now().tick;
-            let plans = self.shell.topic.deliver(tick, &mut |connection, outgoing| {
+            let now = self.now();
+            let plans = self.shell.topic.deliver(now, &mut |connection, outgoing| {
                 take_messages(connections[connection], &outgoing, &mut delivered);
                 Room::Left
             });
@@ -526,7 +526,7 @@ impl Schedule {
         let kind = self.random.below(6);
         let delay = if kind == 3 { 0 } else { 1 + self.random.number() % 80 };
         let result = match kind {
-            0..3 => real.finish(subscriber, sequence),
+            0..3 => real.finish(subscriber, sequence, now.tick),
             3 | 4 => real.requeue(subscriber, sequence, Duration::from_millis(delay), now),
             _ => real.touch(
                 subscriber,
@@ -858,12 +858,13 @@ impl Schedule {
         self.pass(TIMEOUT_MAX);
         self.deliver().unwrap();
         self.check();
+        let now = self.now().tick;
         for (name, of) in CLIENTS {
             let Some(&client) = self.clients.get(name) else { continue };
             let real = self.shell.topic.channel_mut(client.channel);
             let channel = self.model.channels.get_mut(CHANNELS[of]).unwrap();
             for (&sequence, message) in &self.messages {
-                if real.finish(client.subscriber, Sequence(sequence)).is_ok() {
+                if real.finish(client.subscriber, Sequence(sequence), now).is_ok() {
                     channel.owed.remove(&message.number).expect("it was in flight");
                 }
             }

@@ -138,6 +138,7 @@ impl Shell {
         let rules = Rules {
             ephemeral_depth_max: 4,
             message_timeout_max: Duration::from_millis(TIMEOUT_MAX),
+            latency_window: None,
         };
         let listed = list.topics.get(&topic_name()).cloned().unwrap_or_default();
         // A crash may have come between the two; the list decides.

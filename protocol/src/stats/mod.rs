@@ -11,11 +11,13 @@
 //! | what a request leaves away | [`Filter`] |
 //! | one body out of several | [`merge()`] |
 //! | the text form | [`text`] |
+//! | either form in pieces | [`pieces`] |
 //! | the body of `GET /info` | [`Info`] |
 
 mod filter;
 mod info;
 mod merge;
+pub mod pieces;
 pub mod text;
 
 #[cfg(test)]

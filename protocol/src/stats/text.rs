@@ -22,7 +22,17 @@ pub struct Heading<'a> {
 
 /// The whole text. `memory` that is `None` is left out.
 pub fn render(stats: &Stats, heading: Heading<'_>) -> String {
-    let Heading { version_line, start_time, uptime, now } = heading;
+    let mut whole = opening(stats, heading);
+    stats.topics.iter().flatten().for_each(|found| whole.push_str(&topic(found, heading.now)));
+    whole.push_str(&opening_of_producers(stats));
+    let producers = stats.producers.iter().flatten();
+    producers.for_each(|client| whole.push_str(&producer(client, heading.now)));
+    whole
+}
+
+/// Everything before the first topic.
+pub(super) fn opening(stats: &Stats, heading: Heading<'_>) -> String {
+    let Heading { version_line, start_time, uptime, now: _ } = heading;
     let mut out = Text(String::new());
     out.line(format_args!("{version_line}"));
     out.line(format_args!("start_time {start_time}"));
@@ -31,18 +41,29 @@ pub fn render(stats: &Stats, heading: Heading<'_>) -> String {
     if let Some(memory) = &stats.memory {
         render_memory(&mut out, memory);
     }
-    let topics = stats.topics.as_deref().unwrap_or_default();
+    let has_topics = stats.topics.as_ref().is_some_and(|topics| !topics.is_empty());
     // Each topic begins with a line feed of its own, so here is none, unless there are no topics.
-    out.part(if topics.is_empty() { "\nTopics: None\n" } else { "\nTopics:" });
-    for topic in topics {
-        render_topic(&mut out, topic, now);
-    }
-    let producers = stats.producers.as_deref().unwrap_or_default();
-    out.part(if producers.is_empty() { "\nProducers: None\n" } else { "\nProducers:\n" });
-    for client in producers {
-        out.line(format_args!("   {}", client_line(client, now)));
-    }
+    out.part(if has_topics { "\nTopics:" } else { "\nTopics: None\n" });
     out.0
+}
+
+/// One topic with all it has.
+pub(super) fn topic(topic: &TopicStats, now: i64) -> String {
+    let mut out = Text(String::new());
+    render_topic(&mut out, topic, now);
+    out.0
+}
+
+/// What stands between topics and producers.
+pub(super) fn opening_of_producers(stats: &Stats) -> String {
+    let has_producers = stats.producers.as_ref().is_some_and(|producers| !producers.is_empty());
+    let opening = if has_producers { "\nProducers:\n" } else { "\nProducers: None\n" };
+    opening.to_owned()
+}
+
+/// One producer.
+pub(super) fn producer(client: &ClientStats, now: i64) -> String {
+    format!("   {}\n", client_line(client, now))
 }
 
 /// The text as far as it is written.
