@@ -1,10 +1,10 @@
-//! One broker at work: started over an empty folder, asked what it costs, ended.
+//! One broker, or one nsqlookupd, at work: started over an empty folder, asked what it costs, ended.
 //!
 //! Knows processes, `/proc` and two HTTP requests; whose broker it is, it does not know.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -19,8 +19,8 @@ use tempfile::TempDir;
 pub(crate) struct Contestant {
     child: Child,
     pub(crate) tcp: SocketAddr,
-    http: SocketAddr,
-    _data: TempDir,
+    pub(crate) http: SocketAddr,
+    _data: Option<TempDir>,
 }
 
 impl Contestant {
@@ -39,7 +39,27 @@ impl Contestant {
         let [tcp, http] = listening(&mut log, ["TCP: listening on ", "HTTP: listening on "]);
         // The rest of the log must be read, or the broker would stop when the pipe is full.
         thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { child, tcp, http, _data: data }
+        Self { child, tcp, http, _data: Some(data) }
+    }
+
+    /// Starts `program`, an nsqlookupd, on ports that are free. It logs errors alone: a line for each
+    /// of a million registrations would be most of their time.
+    pub(crate) fn start_lookup(program: &Path) -> Self {
+        let taken = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
+        let [tcp, http] = taken.each_ref().map(|port| port.local_addr().expect("it has one"));
+        drop(taken);
+        let child = Command::new(program)
+            .args([format!("--tcp-address={tcp}"), format!("--http-address={http}")])
+            .arg("--log-level=error")
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+        let end = Instant::now() + Duration::from_secs(10);
+        while [tcp, http].iter().any(|port| TcpStream::connect(port).is_err()) {
+            assert!(Instant::now() < end, "{} does not listen", program.display());
+            thread::sleep(Duration::from_millis(10));
+        }
+        Self { child, tcp, http, _data: None }
     }
 
     /// Processor time the broker has used so far, in its own code and in the kernel's.

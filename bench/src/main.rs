@@ -8,6 +8,7 @@ mod contestant;
 mod drivers;
 mod figures;
 mod latency;
+mod lookups;
 mod machine;
 
 use std::path::PathBuf;
@@ -30,6 +31,24 @@ enum Verb {
     Figures(Figures),
     /// What an `OK` costs: publishers that wait for each, beside nsqd that syncs each message.
     Acknowledge(Figures),
+    /// How long nsqlookupd takes to answer when it knows many nsqds with many topics.
+    Lookups(Lookups),
+}
+
+#[derive(clap::Args)]
+struct Lookups {
+    /// Folder of the real nsqlookupd.
+    #[arg(long, default_value = "target/real")]
+    real: PathBuf,
+    /// Our nsqlookupd; without it, the one beside this program.
+    #[arg(long)]
+    ours: Option<PathBuf>,
+    /// So many nsqds are connected.
+    #[arg(long, default_value_t = 100)]
+    nsqds: usize,
+    /// Each has so many topics, with a channel each.
+    #[arg(long, default_value_t = 10_000)]
+    topics: usize,
 }
 
 #[derive(clap::Args)]
@@ -56,14 +75,18 @@ struct Figures {
 
 fn main() {
     let Arguments { verb } = Arguments::parse();
+    println!("{}", machine::describe());
     let (measure, told): (fn(&Plan) -> String, _) = match verb {
+        Verb::Lookups(Lookups { real, ours, nsqds, topics }) => {
+            let ours = ours.unwrap_or_else(|| beside("nsqlookupd"));
+            let programs = [real.join("nsqlookupd"), ours];
+            println!("{}", lookups::measure(&programs, nsqds, topics));
+            return;
+        }
         Verb::Figures(told) => (figures::measure, told),
         Verb::Acknowledge(told) => (acknowledge::measure, told),
     };
-    let ours = told.ours.unwrap_or_else(|| {
-        let program = std::env::current_exe().expect("a running program has a path");
-        program.with_file_name("nsqd")
-    });
+    let ours = told.ours.unwrap_or_else(|| beside("nsqd"));
     let plan = Plan {
         rounds: told.rounds.max(1),
         time: Duration::from_secs(told.seconds),
@@ -72,6 +95,11 @@ fn main() {
         ours_flags: told.ours_flag,
         data: told.data,
     };
-    println!("{}", machine::describe());
     println!("{}", measure(&plan));
+}
+
+/// A program in the folder of this one.
+fn beside(name: &str) -> PathBuf {
+    let program = std::env::current_exe().expect("a running program has a path");
+    program.with_file_name(name)
 }
