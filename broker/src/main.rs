@@ -75,11 +75,9 @@ fn end_with_any_panic() {
 }
 
 /// The flags once more, with the file behind the command line.
-#[expect(clippy::disallowed_methods, reason = "before any core serves")]
 fn load_settings(path: &str, given: &Given) -> Result<(Flags, Given), String> {
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_string())?;
-    startup::config_file::parse(&text, std::env::args_os().skip(1), given)
+    startup::config_file::read(path)
+        .and_then(|text| startup::config_file::parse(&text, std::env::args_os().skip(1), given))
         .map_err(|error| error.to_string())
 }
 

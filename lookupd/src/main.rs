@@ -13,13 +13,11 @@ mod server;
 mod tcp;
 mod waiting;
 
-use std::error::Error;
 use std::io::{self, Write};
 use std::rc::Rc;
 
 use protocol::discovery::LookupdIdentity;
 use startup::debug::Page;
-use startup::flags::Given;
 use startup::{config_file, flags, hostname, log, version};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -44,7 +42,10 @@ fn main() {
         return;
     }
     if !flags.config.is_empty() {
-        flags = load(&flags.config, &given).unwrap_or_else(|error| {
+        let loaded = config_file::read(&flags.config).and_then(|text| {
+            config_file::parse(&text, std::env::args_os().skip(1), &given).map(|(flags, _)| flags)
+        });
+        flags = loaded.unwrap_or_else(|error| {
             let file = &flags.config;
             log::fatal(FATAL_PREFIX, &format!("failed to load config file {file} - {error}"))
         });
@@ -60,13 +61,6 @@ fn main() {
     if let Err(error) = tasks.block_on(&runtime, run(flags)) {
         log::fatal(FATAL_PREFIX, &format!("failed to instantiate {PROGRAM} - {error}"));
     }
-}
-
-/// The flags once more, with the config file behind the command line.
-fn load(file: &str, given: &Given) -> Result<Flags, Box<dyn Error>> {
-    #[expect(clippy::disallowed_methods, reason = "nothing runs yet that this could stop")]
-    let text = std::fs::read(file).map(String::from_utf8)??;
-    Ok(config_file::parse(&text, std::env::args_os().skip(1), given)?.0)
 }
 
 /// Serves until a signal asks to stop.

@@ -51,9 +51,12 @@ pub(crate) async fn serve(server: &Server, mut stream: TcpStream, peer: SocketAd
     let ended = conversation.run(&mut stream).await;
     info!("PROTOCOL(V1): [{peer}] exiting ioloop");
     conversation.leave().await;
+    if let Ok(Some(refusal)) = &ended {
+        error!("client({peer}) - {refusal}");
+    }
     server.metrics.borrow_mut().producer_left();
     match ended {
-        Ok(()) => listen::close(stream).await,
+        Ok(_) => listen::close(stream).await,
         Err(error) => error!("client({peer}) - {error}"),
     }
 }
@@ -67,8 +70,8 @@ struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
-    /// Answers commands until the client leaves or is refused.
-    async fn run(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+    /// Answers commands until the client leaves or is refused; returns with what it was refused.
+    async fn run(&mut self, stream: &mut TcpStream) -> io::Result<Option<Refusal>> {
         let mut input = Vec::new();
         let mut output = Vec::new();
         loop {
@@ -88,7 +91,8 @@ impl Conversation<'_> {
             };
             if let Some(refusal) = refusal {
                 self.refuse(&refusal, &mut output);
-                return stream.write_all(&output).await;
+                stream.write_all(&output).await?;
+                return Ok(Some(refusal));
             }
             stream.write_all(&output).await?;
             output.clear();
@@ -97,10 +101,12 @@ impl Conversation<'_> {
             let bytes = stream.read(&mut piece).await?;
             input.extend_from_slice(&piece[..bytes]);
             if bytes == 0 {
-                if let Some(refusal) = discovery::refusal_at_end(&input, self.stage) {
-                    self.refuse(&refusal, &mut output);
+                let refusal = discovery::refusal_at_end(&input, self.stage);
+                if let Some(refusal) = &refusal {
+                    self.refuse(refusal, &mut output);
                 }
-                return stream.write_all(&output).await;
+                stream.write_all(&output).await?;
+                return Ok(refusal);
             }
         }
     }

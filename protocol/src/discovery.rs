@@ -97,10 +97,11 @@ fn take_text(place: &mut String, value: Value) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// A number that is no port is as good as none.
 fn take_port(place: &mut u16, value: &Value) -> Result<(), Refusal> {
     if !value.is_null() {
-        let port = value.as_u64().and_then(|port| u16::try_from(port).ok());
-        *place = port.ok_or(Refusal::UndecodableBody)?;
+        let number = value.as_i64().ok_or(Refusal::UndecodableBody)?;
+        *place = u16::try_from(number).unwrap_or(0);
     }
     Ok(())
 }
@@ -473,9 +474,16 @@ mod tests {
                 "E_BAD_BODY IDENTIFY failed to decode JSON body",
             ),
             (
-                identify(r#"{"tcp_port":65536}"#),
+                identify(r#"{"tcp_port":1.5}"#),
                 Fresh,
                 "E_BAD_BODY IDENTIFY failed to decode JSON body",
+            ),
+            (
+                identify(
+                    r#"{"broadcast_address":"b","http_port":4151,"tcp_port":65536,"version":"1"}"#,
+                ),
+                Fresh,
+                "E_BAD_BODY IDENTIFY missing fields",
             ),
             (identify("{}"), Fresh, "E_BAD_BODY IDENTIFY missing fields"),
             (identify("null"), Fresh, "E_BAD_BODY IDENTIFY missing fields"),

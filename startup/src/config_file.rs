@@ -13,12 +13,15 @@ use std::any::TypeId;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, Command, Parser};
 use toml::Value;
 
 use crate::flags::{self, Given};
+use crate::listen;
 
 /// Flags that belong on the command line and have no key.
 const WITHOUT_KEY: [&str; 3] = ["config", "version", "verbose"];
@@ -34,6 +37,22 @@ impl fmt::Display for FileError {
 }
 
 impl Error for FileError {}
+
+/// The text of the file at `path`.
+///
+/// # Errors
+/// [`FileError`] when there is none that can be read, or it is no text.
+pub fn read(path: &str) -> Result<String, FileError> {
+    let failed = |doing: &str, error: &io::Error| {
+        let words = listen::words(error).unwrap_or_else(|| error.to_string());
+        FileError(format!("{doing} {path}: {words}"))
+    };
+    #[expect(clippy::disallowed_methods, reason = "nothing runs yet that this could stop")]
+    let mut file = File::open(path).map_err(|error| failed("open", &error))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|error| failed("read", &error))?;
+    String::from_utf8(bytes).map_err(|_| FileError("it is not UTF-8 text".to_owned()))
+}
 
 /// The flags once more, with a file's text behind the command line, and which of them were given in
 /// either place.
@@ -193,6 +212,19 @@ mod tests {
         let (_, given) = parse::<Flags>("id = 3\nmsg_timeout = \"\"", arguments, &given).unwrap();
         let named = ["snappy", "node-id", "msg-timeout", "tcp-address"];
         assert_eq!(named.map(|name| given.contains(name)), [true, true, false, false]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_in_gos_words() {
+        let own = std::env::current_exe().unwrap();
+        let own = own.to_str().unwrap();
+        for (path, error) in [
+            ("/does/not/exist", "open /does/not/exist: no such file or directory"),
+            ("/", "read /: is a directory"),
+            (own, "it is not UTF-8 text"),
+        ] {
+            assert_eq!(read(path), Err(FileError(error.to_owned())));
+        }
     }
 
     #[test]

@@ -128,11 +128,16 @@ pub fn shown(address: SocketAddr) -> SocketAddr {
 /// Why an address cannot be listened on, in the words that NSQ's programs have for it:
 /// `bind: address already in use`. What the system did not say is left as it is.
 pub fn reason(error: &io::Error) -> String {
+    words(error).map_or_else(|| error.to_string(), |words| format!("bind: {words}"))
+}
+
+/// What the system said, as Go writes it; `None` when it was not the system.
+pub(crate) fn words(error: &io::Error) -> Option<String> {
     let text = error.to_string();
-    let Some((words, _)) = text.split_once(" (os error ") else { return text };
+    let (words, _) = text.split_once(" (os error ")?;
     let mut letters = words.chars();
     let first = letters.next().map(|letter| letter.to_ascii_lowercase());
-    format!("bind: {}", first.into_iter().chain(letters).collect::<String>())
+    Some(first.into_iter().chain(letters).collect())
 }
 
 #[cfg(test)]
