@@ -13,7 +13,7 @@ use protocol::exposition::CONTENT_TYPE;
 use protocol::http::body::{BodyError, BodyReader};
 use protocol::http::date::http_date;
 use protocol::http::query::Query;
-use protocol::http::request::{HEAD_BYTES_MAX, Head, Method, parse_head};
+use protocol::http::request::{BadRequest, HEAD_BYTES_MAX, Head, Method, parse_head};
 use protocol::http::response::{CONTINUE, Response, Status};
 use protocol::http::route::{Routed, Table};
 use protocol::json::to_go_json;
@@ -122,6 +122,13 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
+    /// Answers what is no request. The connection closes behind it.
+    async fn refuse(&mut self, bad: BadRequest) -> io::Result<()> {
+        let unix_seconds = self.server.clock.now().unix_nanoseconds / 1_000_000_000;
+        let date = http_date(u64::try_from(unix_seconds).unwrap_or_default());
+        self.stream.write_all(&bad.answer(&date)).await
+    }
+
     /// Answers requests until one of both sides wants to stop.
     async fn run(&mut self) -> io::Result<()> {
         let mut output = Vec::new();
@@ -129,12 +136,16 @@ impl Connection<'_> {
             let (head, head_bytes) = match parse_head(&self.input) {
                 Ok(Some(parsed)) => parsed,
                 Ok(None) => {
-                    if self.read().await? == 0 {
+                    if self.read().await? != 0 {
+                        continue;
+                    }
+                    if self.input.is_empty() {
                         return Ok(());
                     }
-                    continue;
+                    // The client sends no more: that was no request.
+                    return self.refuse(BadRequest::Malformed).await;
                 }
-                Err(bad) => return self.stream.write_all(bad.answer()).await,
+                Err(bad) => return self.refuse(bad).await,
             };
             self.input.drain(..head_bytes);
             let start = self.server.clock.now();

@@ -60,12 +60,38 @@ impl IdentifyRequest {
     /// # Errors
     /// The refusal for a body that cannot be decoded.
     pub fn parse(body: &[u8]) -> Result<Self, Refusal> {
+        if JSON_DEPTH_MAX < depth_of(body) {
+            return Err(Refusal::identify_unparsable());
+        }
         let text = text_of(body);
         let mut json = serde_json::Deserializer::from_str(&text);
         json.deserialize_any(BodyVisitor)
             .and_then(|request| json.end().map(|()| request))
             .map_err(|_| Refusal::identify_unparsable())
     }
+}
+
+/// How many arrays and objects may stand inside each other (NSQ behaviour).
+const JSON_DEPTH_MAX: usize = 10_000;
+
+/// How many arrays and objects stand inside each other at most, strings apart.
+fn depth_of(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut is_string, mut is_escaped) = (false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_string => is_escaped = true,
+            b'"' => is_string = !is_string,
+            b'[' | b'{' if !is_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !is_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// What a server has to offer, the same to every client.

@@ -89,7 +89,9 @@ pub fn execute(
             Ok(Decoded::NeedMore { .. }) => return (consumed, Step::ReadOn),
             Ok(Decoded::Command { command, consumed: length }) => (command, length),
             Err(DecodeError::LineTooLong) => {
-                connection.die();
+                // What was answered before is said; this is not (NSQ behaviour).
+                connection.answer(Reply::End);
+                state.queue_to_send(key);
                 return (input.len(), Step::End);
             }
             Err(DecodeError::Refused(refusal)) => {

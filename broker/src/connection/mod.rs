@@ -144,6 +144,8 @@ pub enum Reply {
     Response(Vec<u8>),
     /// A refusal; may close the connection.
     Refused(Refusal),
+    /// Nothing: the connection closes without a word.
+    End,
 }
 
 impl Connection {
@@ -288,10 +290,14 @@ fn emit(output: &mut Output, life: &mut Life, reply: &Reply) {
             refusal.push_text(&mut text);
             frame::push_error(bytes, &text);
         }
+        Reply::End => {}
     });
-    if let Reply::Refused(refusal) = reply
-        && refusal.closes_connection()
-    {
+    let closes = match reply {
+        Reply::Ok | Reply::Response(_) => false,
+        Reply::Refused(refusal) => refusal.closes_connection(),
+        Reply::End => true,
+    };
+    if closes {
         *life = Life::Ending;
     }
 }

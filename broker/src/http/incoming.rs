@@ -91,7 +91,14 @@ impl<'a> Incoming<'a> {
             if reader.is_complete() {
                 return Ok(());
             }
-            self.transport.read_more().await.map_err(|_| NoBody::Broken)?;
+            if self.transport.read_more().await.is_err() {
+                if matches!(self.head.body, BodyLength::Length(_)) {
+                    // Nothing follows that could be mistaken for a request (NSQ behaviour: such an
+                    // answer does not say that the connection closes).
+                    self.body = Body::Read;
+                }
+                return Err(NoBody::Broken);
+            }
         }
     }
 }

@@ -48,7 +48,7 @@ use crate::routing::request::Door;
 use crate::shard::Shard;
 use incoming::Incoming;
 use protocol::http::date::http_date;
-use protocol::http::request::{BadRequest, Head, parse_head};
+use protocol::http::request::{BadRequest, Head, Method, parse_head, stray_line_ends};
 use protocol::http::response::{Exchange, Response, Status};
 use protocol::http::route::Routed;
 use routes::Route;
@@ -102,14 +102,17 @@ async fn serve_requests(
     transport: &mut Transport,
     peer: Peer,
 ) -> Result<(), Ended> {
+    let mut after_post = false;
     loop {
-        let head = match next_head(transport).await? {
+        let head = match next_head(transport, after_post).await? {
             Ok(head) => head,
             Err(refused) => {
-                transport.send(|bytes| bytes.extend_from_slice(refused.answer())).await?;
+                let answer = refused.answer(&date(shard));
+                transport.send(|bytes| bytes.extend_from_slice(&answer)).await?;
                 return Ok(());
             }
         };
+        after_post = head.method == Method::Post;
         let exchange = serve_one(shard, transport, peer, &head).await?;
         if !exchange.keep_alive {
             return Ok(());
@@ -118,19 +121,33 @@ async fn serve_requests(
 }
 
 /// The head of the next request.
-async fn next_head(transport: &mut Transport) -> Result<Result<Head, BadRequest>, Ended> {
+async fn next_head(
+    transport: &mut Transport,
+    after_post: bool,
+) -> Result<Result<Head, BadRequest>, Ended> {
     // Heads that came with an earlier request need no reading.
     if transport.unread().is_empty() {
         transport.wait_for_request().await?;
     }
     let deadline = transport.head_deadline();
+    if after_post {
+        transport.consume(stray_line_ends(transport.unread()));
+    }
     loop {
         match parse_head(transport.unread()) {
             Ok(Some((head, bytes))) => {
                 transport.consume(bytes);
                 return Ok(Ok(head));
             }
-            Ok(None) => transport.read_until(deadline).await?,
+            Ok(None) => {
+                let more = transport.read_until(deadline).await;
+                if more.is_err() && !transport.unread().is_empty() && transport.is_before(deadline)
+                {
+                    // The client sends no more: that was no request.
+                    return Ok(Err(BadRequest::Malformed));
+                }
+                more?;
+            }
             Err(refused) => return Ok(Err(refused)),
         }
     }
@@ -162,9 +179,8 @@ async fn serve_one(
     let goes_on = is_passed && !shard.state.borrow().stopping;
     let exchange = if goes_on { head.exchange() } else { head.exchange().closing() };
 
-    let now = shard.clock.now();
-    let date = http_date(u64::try_from(now.wall.0 / 1_000_000_000).unwrap_or(0));
     if is_logged {
+        let now = shard.clock.now();
         tracing::info!(
             "{} {} {} ({peer}) {}",
             response.status.code(),
@@ -173,8 +189,14 @@ async fn serve_one(
             startup::duration::format(now.tick.since(begun))
         );
     }
+    let date = date(shard);
     transport.send(|bytes| response.encode(bytes, &date, exchange)).await?;
     Ok(exchange)
+}
+
+/// The value of the `Date` header now.
+fn date(shard: &Shard) -> String {
+    http_date(u64::try_from(shard.clock.now().wall.0 / 1_000_000_000).unwrap_or(0))
 }
 
 /// What plain HTTP is answered where TLS is required, whatever it asks for. The blanks are NSQ's.

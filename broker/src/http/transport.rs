@@ -116,6 +116,11 @@ impl Transport {
         self.shard.clock.now().tick.plus(HEAD_MAX)
     }
 
+    /// Whether there is still time.
+    pub(super) fn is_before(&self, deadline: Tick) -> bool {
+        self.shard.clock.now().tick < deadline
+    }
+
     /// Waits for the first bytes of a request.
     pub(super) async fn wait_for_request(&mut self) -> Result<(), Ended> {
         let deadline = self.shard.clock.now().tick.plus(IDLE_MAX);

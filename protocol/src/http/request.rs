@@ -4,6 +4,7 @@
 //! know: the body, the routes. Cutting the head is `httparse`'s work; the judgements on top of it
 //! (a `Host` is required, which lengths are believed) are those of NSQ's server.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::mem::MaybeUninit;
 
@@ -150,8 +151,14 @@ impl Head {
 pub enum BadRequest {
     /// Not HTTP/1, or not a legal head. A client of the TCP protocol on the wrong port ends here.
     Malformed,
+    /// A version of HTTP that is not spoken here: 0.9, 2.0.
+    UnsupportedVersion,
     /// HTTP/1.1 without `Host`.
     MissingHost,
+    /// A `Host` with a byte that no host has.
+    MalformedHost,
+    /// The name of a header has blanks in it, or before its colon.
+    InvalidHeaderName,
     /// A `Transfer-Encoding` other than `chunked`.
     UnsupportedTransferEncoding,
     /// An `Expect` other than `100-continue`.
@@ -177,19 +184,27 @@ macro_rules! refusal {
 }
 
 impl BadRequest {
-    /// The whole answer, ready to be sent.
-    pub fn answer(self) -> &'static [u8] {
-        match self {
+    /// The whole answer, ready to be sent. `date` is the value of the `Date` header, see
+    /// [`http_date`](super::date::http_date); one of these answers has it.
+    pub fn answer(self, date: &str) -> Cow<'static, [u8]> {
+        Cow::Borrowed(match self {
             Self::Malformed => refusal!("400 Bad Request"),
+            Self::UnsupportedVersion => {
+                refusal!("505 HTTP Version Not Supported: unsupported protocol version")
+            }
             Self::MissingHost => refusal!("400 Bad Request: missing required Host header"),
+            Self::MalformedHost => refusal!("400 Bad Request: malformed Host header"),
+            Self::InvalidHeaderName => refusal!("400 Bad Request: invalid header name"),
             Self::UnsupportedTransferEncoding => {
                 refusal!("501 Not Implemented", "Unsupported transfer encoding")
             }
             Self::UnmetExpectation => {
-                b"HTTP/1.1 417 Expectation Failed\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+                let head = "HTTP/1.1 417 Expectation Failed\r\nConnection: close\r\n";
+                let answer = format!("{head}Date: {date}\r\nContent-Length: 0\r\n\r\n");
+                return Cow::Owned(answer.into_bytes());
             }
             Self::HeadTooLarge => refusal!("431 Request Header Fields Too Large"),
-        }
+        })
     }
 }
 
@@ -199,11 +214,16 @@ impl BadRequest {
 /// # Errors
 /// [`BadRequest`] as soon as the bytes cannot become a request any more.
 pub fn parse_head(input: &[u8]) -> Result<Option<(Head, usize)>, BadRequest> {
+    if input.first().is_some_and(|byte| matches!(byte, b'\r' | b'\n')) {
+        return Err(BadRequest::Malformed);
+    }
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut []);
     let status = match request.parse_with_uninit_headers(input, &mut headers) {
         Ok(status) => status,
         Err(httparse::Error::TooManyHeaders) => return Err(BadRequest::HeadTooLarge),
+        Err(httparse::Error::Version) => return Err(wrong_version(input)),
+        Err(httparse::Error::HeaderName) => return Err(wrong_header_name(input)),
         Err(_) => return Err(BadRequest::Malformed),
     };
     let httparse::Status::Complete(head_bytes) = status else {
@@ -237,14 +257,56 @@ pub fn parse_head(input: &[u8]) -> Result<Option<(Head, usize)>, BadRequest> {
     Ok(Some((head, head_bytes)))
 }
 
+/// How many bytes at the start of `input` are ends of lines. Old clients send one or two behind the
+/// body of a POST, where up to four are passed over (NSQ behaviour).
+pub fn stray_line_ends(input: &[u8]) -> usize {
+    input.iter().take(4).take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
+}
+
+/// What is wrong with a version that is neither 1.0 nor 1.1.
+fn wrong_version(input: &[u8]) -> BadRequest {
+    let line = input.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let version = line.trim_ascii_end().rsplit(|&byte| byte == b' ').next().unwrap_or_default();
+    match version {
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() && *major != b'1' =>
+        {
+            BadRequest::UnsupportedVersion
+        }
+        _ => BadRequest::Malformed,
+    }
+}
+
+/// What is wrong with the first header whose name has bytes that no name may have.
+fn wrong_header_name(input: &[u8]) -> BadRequest {
+    let is_good = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let names = input.split(|&byte| byte == b'\n').skip(1).filter_map(|line| {
+        let end = line.iter().position(|&byte| byte == b':')?;
+        line.get(..end)
+    });
+    for name in names {
+        let bad: Vec<_> = name.iter().filter(|byte| !is_good(byte)).collect();
+        if !bad.is_empty() {
+            let only_blanks = bad.iter().all(|&&byte| byte == b' ') && !name.starts_with(b" ");
+            return if only_blanks { BadRequest::InvalidHeaderName } else { BadRequest::Malformed };
+        }
+    }
+    BadRequest::Malformed
+}
+
 /// The decoded path and the raw query of a target in any of its four forms.
 fn split_target(method: &Method, target: &str) -> Result<(String, String), BadRequest> {
     let path_and_query = if target.starts_with('/') || target == "*" {
         target
     } else if let Some((_scheme, rest)) = target.split_once("://") {
-        // A client that takes us for a proxy names the host as well; it is not looked at.
-        rest.find(['/', '?']).and_then(|start| rest.get(start..)).unwrap_or("")
-    } else if method.as_str() == "CONNECT" {
+        // A client that takes us for a proxy names the host as well, which must look like one.
+        let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+        if !host.ends_with(']') && !port.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(BadRequest::Malformed);
+        }
+        path
+    } else if method.as_str() == "CONNECT" || has_scheme(target) {
         ""
     } else {
         return Err(BadRequest::Malformed);
@@ -252,6 +314,13 @@ fn split_target(method: &Method, target: &str) -> Result<(String, String), BadRe
     let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
     let path = percent::decode(path.as_bytes(), Plus::Itself).ok_or(BadRequest::Malformed)?;
     Ok((String::from_utf8_lossy(&path).into_owned(), query.to_owned()))
+}
+
+/// Whether a target is `word:anything`, which is a URL without a path.
+fn has_scheme(target: &str) -> bool {
+    let Some((scheme, _)) = target.split_once(':') else { return false };
+    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
 /// What the headers say about the connection and the body.
@@ -267,6 +336,7 @@ fn read_headers(
     version: Version,
 ) -> Result<HeaderFacts, BadRequest> {
     let mut hosts = 0_u32;
+    let mut is_host = true;
     let (mut close, mut keep_alive, mut expect_continue) = (false, false, false);
     let mut content_length: Option<u64> = None;
     let mut chunked = false;
@@ -275,6 +345,7 @@ fn read_headers(
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         if is("host") {
             hosts += 1;
+            is_host &= header.value.iter().all(is_host_byte);
         } else if is("connection") {
             close |= has_token(header.value, "close");
             keep_alive |= has_token(header.value, "keep-alive");
@@ -302,7 +373,8 @@ fn read_headers(
     }
     match hosts {
         0 if version == Version::Http11 => return Err(BadRequest::MissingHost),
-        0 | 1 => {}
+        0 | 1 if is_host => {}
+        0 | 1 => return Err(BadRequest::MalformedHost),
         _ => return Err(BadRequest::Malformed),
     }
     let body = match content_length {
@@ -316,6 +388,11 @@ fn read_headers(
         Version::Http11 => !close,
     };
     Ok(HeaderFacts { keep_alive, expect_continue, body, if_none_match })
+}
+
+/// Whether a `Host` may contain this byte (NSQ behaviour).
+fn is_host_byte(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(byte)
 }
 
 /// Whether a comma-separated header value names `token`, in any case.
@@ -381,8 +458,8 @@ mod tests {
             assert_eq!(parse_head(input), Err(BadRequest::Malformed), "{input:?}");
         }
         assert_eq!(
-            BadRequest::Malformed.answer(),
-            b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+            *BadRequest::Malformed.answer("now"),
+            *b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
               Connection: close\r\n\r\n400 Bad Request"
         );
     }
@@ -453,6 +530,8 @@ mod tests {
             ("GET / HTTP/1.1\r\n\r\n", Err(BadRequest::MissingHost)),
             ("GET / HTTP/1.0\r\n\r\n", Ok(())),
             ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", Err(BadRequest::Malformed)),
+            ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", Err(BadRequest::MalformedHost)),
+            ("GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", Ok(())),
         ] {
             assert_eq!(parse_head(input.as_bytes()).map(|_| ()), expected);
         }
@@ -466,13 +545,35 @@ mod tests {
             ("//ping", Some("//ping")),
             ("http://host:1/ping?x=1", Some("/ping")),
             ("*", Some("*")),
+            ("nsq:80", Some("")),
             ("/%zz", None),
             ("ping", None),
+            ("http://host:x/ping", None),
         ] {
             let parsed = parse_head(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
             let expected = path.map(str::to_owned).ok_or(BadRequest::Malformed);
             assert_eq!(parsed.map(|head| head.unwrap().0.path), expected, "{target}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_head_is_told_apart() {
+        let with = |header: &str| format!("GET / HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n");
+        for (input, bad) in [
+            ("GET / HTTP/2.0\r\n\r\n".to_owned(), BadRequest::UnsupportedVersion),
+            ("GET / HTTP/0.9\r\n\r\n".to_owned(), BadRequest::UnsupportedVersion),
+            ("GET / HTTP/x\r\n\r\n".to_owned(), BadRequest::Malformed),
+            ("\r\nGET / HTTP/1.0\r\n\r\n".to_owned(), BadRequest::Malformed),
+            (with("A : b"), BadRequest::InvalidHeaderName),
+            (with("A B: b"), BadRequest::InvalidHeaderName),
+            (with(" A: b"), BadRequest::Malformed),
+            (with(": b"), BadRequest::Malformed),
+            (with("A/B: b"), BadRequest::Malformed),
+        ] {
+            assert_eq!(parse_head(input.as_bytes()), Err(bad), "{input:?}");
+        }
+        assert_eq!(stray_line_ends(b"\r\n\r\n\r\nGET"), 4);
+        assert_eq!(stray_line_ends(b"\nGET"), 1);
     }
 
     #[test]

@@ -142,6 +142,8 @@ enum ContentType {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Special {
     None,
+    /// `Content-Length: 0` is set by the route, and so stands before the date.
+    EmptyFirst,
     Allow(String),
     Etag(String),
     Location(String),
@@ -229,6 +231,11 @@ impl Response {
         Self { special: Special::Allow(allow), ..Self::bare(Status::Ok) }
     }
 
+    /// The answer to `OPTIONS *`, which is about the server as a whole: nothing but that it is there.
+    pub fn options_of_everything() -> Self {
+        Self { special: Special::EmptyFirst, ..Self::bare(Status::Ok) }
+    }
+
     /// 301 with a page that links to `location`, for `GET`.
     pub fn moved_permanently(location: String) -> Self {
         let status = Status::MovedPermanently;
@@ -287,6 +294,7 @@ impl Response {
         match &self.special {
             Special::Etag(etag) => header("Etag", etag),
             Special::Location(location) => header("Location", location),
+            Special::EmptyFirst => header("Content-Length", "0"),
             Special::None | Special::Allow(_) => {}
         }
         if self.nosniff {
@@ -297,7 +305,7 @@ impl Response {
         }
         // What the server adds.
         header("Date", date);
-        if self.status != Status::NotModified {
+        if self.status != Status::NotModified && self.special != Special::EmptyFirst {
             // The length of what was not sent is nobody's business.
             header("Content-Length", &self.body.len().to_string());
         }

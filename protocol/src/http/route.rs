@@ -55,6 +55,9 @@ impl<R: Copy> Table<R> {
                 _ => Response::temporary_redirect(location),
             };
         }
+        if head.path == "*" && head.method == Method::Options {
+            return Response::options_of_everything();
+        }
         match (self.allowed(head), &head.method) {
             (Some(allow), Method::Options) => Response::options(allow),
             (Some(allow), _) => Response::method_not_allowed(allow),
@@ -223,8 +226,10 @@ mod tests {
         }
         let options = Response::options("GET, OPTIONS, PUT".to_owned());
         assert_eq!(route("OPTIONS", "/config/id"), Routed::Respond(options));
-        let everywhere = Response::options("GET, OPTIONS, POST, PUT".to_owned());
+        let everywhere = Response::options_of_everything();
         assert_eq!(route("OPTIONS", "*"), Routed::Respond(everywhere));
+        let everything = Response::method_not_allowed("GET, OPTIONS, POST, PUT".to_owned());
+        assert_eq!(route("GET", "*"), Routed::Respond(everything));
     }
 
     #[test]
