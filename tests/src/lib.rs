@@ -7,6 +7,7 @@
 pub mod auth_server;
 pub mod broker;
 pub mod client;
+pub mod conformance;
 pub mod crew;
 pub mod dice;
 pub mod http;
