@@ -116,7 +116,7 @@ pub fn try_parse<Flags: Parser>(
     command.build();
     let stop = |refusal: Refusal| refusal.into_stop(&command);
 
-    let normal = normalize(arguments, &command).map_err(stop)?;
+    let (normal, refusal) = normalize(arguments, &command);
     let name = OsString::from(command.get_name());
     let matches = command
         .clone()
@@ -124,6 +124,10 @@ pub fn try_parse<Flags: Parser>(
         .map_err(|error| stop(Refusal::Misuse(describe(&error, &command))))?;
     let flags = Flags::from_arg_matches(&matches)
         .map_err(|error| stop(Refusal::Misuse(describe(&error, &command))))?;
+    // What stands before it was fine.
+    if let Some(refusal) = refusal {
+        return Err(stop(refusal));
+    }
     let given = command
         .get_arguments()
         .filter(|arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine))
@@ -134,7 +138,7 @@ pub fn try_parse<Flags: Parser>(
 
 /// Why arguments cannot be read.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
+enum Refusal {
     /// Help was asked for.
     Help,
     /// The arguments are wrong; this says how.
@@ -152,16 +156,24 @@ impl Refusal {
     }
 }
 
-/// Rewrites arguments into the one form that clap cannot misread: `--name=value` for each flag.
-///
-/// # Errors
-/// [`Refusal`] for help, unknown flags and missing values. Values themselves are clap's to judge.
-pub fn normalize(
+/// Rewrites arguments into the one form that clap cannot misread: `--name=value` for each flag. Where
+/// it comes to help, an unknown flag or a missing value it stops, and says so beside what stands
+/// before. Values themselves are clap's to judge.
+fn normalize(
     arguments: impl IntoIterator<Item = OsString>,
     command: &Command,
-) -> Result<Vec<OsString>, Refusal> {
-    let mut arguments = arguments.into_iter();
+) -> (Vec<OsString>, Option<Refusal>) {
     let mut normal = Vec::new();
+    let refusal = normalize_into(&mut normal, arguments, command).err();
+    (normal, refusal)
+}
+
+fn normalize_into(
+    normal: &mut Vec<OsString>,
+    arguments: impl IntoIterator<Item = OsString>,
+    command: &Command,
+) -> Result<(), Refusal> {
+    let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         let bytes = argument.as_bytes();
         if bytes == b"-" || bytes == b"--" {
@@ -197,7 +209,7 @@ pub fn normalize(
         one.extend_from_slice(value.as_bytes());
         normal.push(OsString::from_vec(one));
     }
-    Ok(normal)
+    Ok(())
 }
 
 /// Whether a flag may stand without a value.

@@ -471,7 +471,7 @@ fn flags_end_the_same_way() {
         format!("--config={}", path.display())
     };
     let not_toml = file("bad.cfg", "tcp_address = \n");
-    let cases: [&[&str]; 18] = [
+    let cases: [&[&str]; 22] = [
         &["--help"],
         &["-h"],
         &["--bogus"],
@@ -479,6 +479,10 @@ fn flags_end_the_same_way() {
         &["--tcp-address"],
         &["--tombstone-lifetime=5"],
         &["--tombstone-lifetime=x"],
+        &["--tombstone-lifetime=x", "--help"],
+        &["--help", "--tombstone-lifetime=x"],
+        &["--verbose=x", "--bogus"],
+        &["--verbose=x", "--log-level=loud"],
         &["--inactive-producer-timeout", "1y"],
         &["--verbose=maybe"],
         &["--version=x"],
