@@ -19,6 +19,7 @@ pub mod patience;
 pub mod process;
 pub mod programs;
 pub mod register;
+pub mod relay;
 pub mod small_disk;
 pub mod turn;
 pub mod words;

@@ -53,6 +53,28 @@ pub struct Consume<'a> {
     pub timeout_every: usize,
     /// The `msg_timeout` to ask for, in milliseconds; 0 for the broker's.
     pub msg_timeout_ms: u32,
+    /// What lies between the library and its socket.
+    pub layers: Between<'a>,
+}
+
+/// TLS and compression, as a library is asked for them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Between<'a> {
+    /// TLS, with this authority's file.
+    pub tls: Option<&'a Path>,
+    /// Snappy.
+    pub snappy: bool,
+    /// Deflate.
+    pub deflate: bool,
+}
+
+impl Between<'_> {
+    fn arguments(self) -> Vec<String> {
+        let tls = self.tls.map(|file| format!("--tls-ca={}", file.display()));
+        let snappy = self.snappy.then(|| "--snappy".to_owned());
+        let deflate = self.deflate.then(|| "--deflate".to_owned());
+        [tls, snappy, deflate].into_iter().flatten().collect()
+    }
 }
 
 /// What a consumer says at its end.
@@ -83,9 +105,25 @@ impl Library {
     /// # Panics
     /// When the client fails or does not end in time.
     pub fn publish(self, broker: SocketAddr, topic: &str, file: &Path, mode: &str) {
+        self.publish_through(Between::default(), broker, topic, file, mode);
+    }
+
+    /// The same through TLS and compression.
+    ///
+    /// # Panics
+    /// When the client fails or does not end in time.
+    pub fn publish_through(
+        self,
+        layers: Between<'_>,
+        broker: SocketAddr,
+        topic: &str,
+        file: &Path,
+        mode: &str,
+    ) {
         let mut command = self.command().expect("the caller asked whether it is installed");
         command.args(["publish", &format!("--nsqd={broker}"), &format!("--topic={topic}")]);
         command.args([format!("--file={}", file.display()), format!("--mode={mode}")]);
+        command.args(layers.arguments());
         let ended = run(&mut command, b"", LIMIT);
         assert!(ended.status.success(), "{self:?} cannot publish: {}", ended.log);
     }
@@ -104,6 +142,7 @@ impl Library {
         command.arg(format!("--requeue-every={}", told.requeue_every));
         command.arg(format!("--timeout-every={}", told.timeout_every));
         command.arg(format!("--msg-timeout-ms={}", told.msg_timeout_ms));
+        command.args(told.layers.arguments());
         Consumer { library: self, process: Process::start(&mut command) }
     }
 

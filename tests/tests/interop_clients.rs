@@ -9,7 +9,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 use tests::broker::Broker;
-use tests::library::{Consume, Library, Report, Through};
+use tests::library::{Between, Consume, Library, Report, Through};
 use tests::lookup_server::LookupServer;
 use tests::patience::{SOON, eventually};
 use tests::turn::Turn;
@@ -70,6 +70,7 @@ fn check(publisher: Library, mode: &str, consumers: Consumers) {
                 requeue_every: REQUEUE_EVERY,
                 timeout_every: TIMEOUT_EVERY,
                 msg_timeout_ms: 5000,
+                layers: Between::default(),
             };
             let output = folder.path().join(channel);
             (library.consume(told, &output), output, channel)

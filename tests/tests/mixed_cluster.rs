@@ -5,7 +5,7 @@ use std::fs;
 
 use tempfile::TempDir;
 use tests::broker::Broker;
-use tests::library::{Consume, Library, Report, Through};
+use tests::library::{Between, Consume, Library, Report, Through};
 use tests::lookup_server::LookupServer;
 use tests::patience::{SOON, eventually};
 use tests::programs::{Maker, real, under_test};
@@ -50,6 +50,7 @@ fn check(lookup_of: Maker) {
                 requeue_every: 997,
                 timeout_every: 0,
                 msg_timeout_ms: 0,
+                layers: Between::default(),
             };
             let output = folder.path().join(channel);
             (library.consume(told, &output), output, channel)

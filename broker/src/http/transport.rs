@@ -157,7 +157,12 @@ impl Transport {
                 }
             }
         });
-        within(left, read).await
+        let read = within(left, read).await;
+        if self.layers.as_ref().is_some_and(|layers| !layers.is_wire_empty()) {
+            // TLS has something to say for itself, if only why it ends.
+            self.send(|_| ()).await?;
+        }
+        read
     }
 
     /// Sends what `write` appends, and waits until the system has taken all of it.

@@ -39,12 +39,15 @@ func publish(arguments []string) {
 	mode := flags.String("mode", "mpub", "pub or mpub")
 	batch := flags.Int("batch", 200, "messages in one MPUB")
 	pipeline := flags.Int("pipeline", 64, "commands that may wait for their answer")
+	layers := layersOf(flags)
 	must(flags.Parse(arguments))
 
 	content, err := os.ReadFile(*file)
 	must(err)
 	lines := bytes.Split(bytes.TrimSuffix(content, []byte("\n")), []byte("\n"))
-	producer, err := nsq.NewProducer(*nsqd, nsq.NewConfig())
+	config := nsq.NewConfig()
+	layers.apply(config)
+	producer, err := nsq.NewProducer(*nsqd, config)
 	must(err)
 	producer.SetLoggerLevel(nsq.LogLevelError)
 
@@ -74,6 +77,30 @@ func publish(arguments []string) {
 	producer.Stop()
 }
 
+// layers is what lies between the library and its socket.
+type layers struct {
+	ca      *string
+	snappy  *bool
+	deflate *bool
+}
+
+func layersOf(flags *flag.FlagSet) layers {
+	return layers{
+		flags.String("tls-ca", "", "TLS, with a broker whose certificate this authority has signed"),
+		flags.Bool("snappy", false, "snappy"),
+		flags.Bool("deflate", false, "deflate"),
+	}
+}
+
+func (l layers) apply(config *nsq.Config) {
+	if *l.ca != "" {
+		must(config.Set("tls_v1", true))
+		must(config.Set("tls_root_ca_file", *l.ca))
+	}
+	config.Snappy = *l.snappy
+	config.Deflate = *l.deflate
+}
+
 // harvest is what all consumers of this process have received together.
 type harvest struct {
 	lock       sync.Mutex
@@ -100,6 +127,7 @@ func consume(arguments []string) {
 	requeueEvery := flags.Int("requeue-every", 0, "REQ every so many first deliveries, 0 = none")
 	timeoutEvery := flags.Int("timeout-every", 0, "leave every so many first deliveries unanswered, 0 = none")
 	msgTimeout := flags.Int("msg-timeout-ms", 0, "msg_timeout to ask for, 0 = the broker's")
+	layers := layersOf(flags)
 	must(flags.Parse(arguments))
 
 	got := &harvest{seen: map[string]bool{}, complete: make(chan struct{})}
@@ -140,6 +168,7 @@ func consume(arguments []string) {
 		config.MaxAttempts = 0
 		config.MsgTimeout = time.Duration(*msgTimeout) * time.Millisecond
 		config.LookupdPollInterval = 500 * time.Millisecond
+		layers.apply(config)
 		consumer, err := nsq.NewConsumer(*topic, *channel, config)
 		must(err)
 		consumer.SetLoggerLevel(nsq.LogLevelError)

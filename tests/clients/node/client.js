@@ -12,6 +12,15 @@ const fail = (error) => {
   process.exit(1)
 }
 
+// What lies between the library and its socket. The library cannot be told of an authority but by
+// the environment, so it looks at no certificate here.
+const layers = (options) => ({
+  tls: options['tls-ca'] !== '',
+  tlsVerification: false,
+  snappy: options.snappy,
+  deflate: options.deflate,
+})
+
 // Sends every line of a file as one message and ends when the last is acknowledged.
 function publish(options) {
   const lines = linesOf(fs.readFileSync(options.file))
@@ -19,7 +28,7 @@ function publish(options) {
   const groups = []
   for (let at = 0; at < lines.length; at += size) groups.push(lines.slice(at, at + size))
   const [host, port] = options.nsqd.split(':')
-  const writer = new nsq.Writer(host, Number(port))
+  const writer = new nsq.Writer(host, Number(port), layers(options))
   let next = 0
   let answered = 0
   const sendMore = () => {
@@ -103,6 +112,7 @@ function consume(options) {
     const reader = new nsq.Reader(options.topic, options.channel, {
       maxInFlight: Number(options['max-in-flight']),
       ...where,
+      ...layers(options),
     })
     reader.on('message', handle)
     reader.on('error', (error) => console.error(error))
@@ -112,12 +122,13 @@ function consume(options) {
 }
 
 const text = (value) => ({type: 'string', default: value})
+const between = {'tls-ca': text(''), snappy: {type: 'boolean', default: false}, deflate: {type: 'boolean', default: false}}
 const verbs = {
   publish: [
     publish,
     {
       nsqd: text(), topic: text(), file: text(),
-      mode: text('mpub'), batch: text('200'), pipeline: text('64'),
+      mode: text('mpub'), batch: text('200'), pipeline: text('64'), ...between,
     },
   ],
   consume: [
@@ -126,6 +137,7 @@ const verbs = {
       nsqd: text(), lookupd: text(), topic: text(), channel: text(), count: text(), output: text(),
       consumers: text('1'), 'max-in-flight': text('200'),
       'requeue-every': text('0'), 'timeout-every': text('0'), 'msg-timeout-ms': text('0'),
+      ...between,
     },
   ],
 }

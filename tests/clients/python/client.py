@@ -11,6 +11,12 @@ import nsq
 import tornado.ioloop
 
 
+def layers(options):
+    """What lies between the library and its socket, as the library's arguments."""
+    tls = {"tls_v1": True, "tls_options": {"ca_certs": options.tls_ca}} if options.tls_ca else {}
+    return {"snappy": options.snappy, "deflate": options.deflate, **tls}
+
+
 def publish(options):
     """Sends every line of a file as one message and ends when the last is acknowledged."""
     with open(options.file, "rb") as file:
@@ -18,7 +24,7 @@ def publish(options):
     size = options.batch if options.mode == "mpub" else 1
     groups = [lines[at : at + size] for at in range(0, len(lines), size)]
     loop = tornado.ioloop.IOLoop.current()
-    writer = nsq.Writer([options.nsqd])
+    writer = nsq.Writer([options.nsqd], **layers(options))
     state = {"next": 0, "answered": 0}
 
     def answered(_connection, data):
@@ -101,6 +107,7 @@ def consume(options):
                 max_in_flight=options.max_in_flight,
                 max_tries=0,
                 **where,
+                **layers(options),
             )
         )
     loop.start()
@@ -138,6 +145,10 @@ def main():
     verb.add_argument("--requeue-every", type=int, default=0)
     verb.add_argument("--timeout-every", type=int, default=0)
     verb.add_argument("--msg-timeout-ms", type=int, default=0)
+    for verb in verbs.choices.values():
+        verb.add_argument("--tls-ca")
+        verb.add_argument("--snappy", action="store_true")
+        verb.add_argument("--deflate", action="store_true")
     options = parser.parse_args()
     options.run(options)
 
