@@ -101,7 +101,7 @@ fn the_runtime_is_named_in_few_places() {
     let places = [
         "broker/src/connection/",
         "broker/src/descriptor.rs",
-        "broker/src/disk.rs",
+        "broker/src/disk/",
         "broker/src/http/",
         "broker/src/log/storage_ring/",
         "broker/src/lookup/",

@@ -18,12 +18,13 @@
 
 #![expect(clippy::disallowed_methods, reason = "runs where a thread may wait for the disk")]
 
-use crate::disk::{first_free, names_in, sync, sync_parent, with_suffix};
+use crate::disk::{
+    first_free, names_in, remove_file, rename, sync, sync_parent, with_suffix, write_synced,
+};
 use crate::log::storage_ring::SET_ASIDE;
 use crate::message::Sequence;
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// How the file's name ends.
@@ -94,7 +95,7 @@ impl Marker {
         };
         let marker = Self::decode(&bytes);
         if marker.is_none() {
-            std::fs::rename(path, free_name(path, SET_ASIDE))?;
+            rename(path, &free_name(path, SET_ASIDE))?;
         }
         Ok(marker)
     }
@@ -105,10 +106,8 @@ impl Marker {
     /// When the disk refuses.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let new = path.with_extension("import.new");
-        let mut file = File::create(&new)?;
-        file.write_all(&self.encode())?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)?;
+        write_synced(&new, &self.encode())?;
+        rename(&new, path)?;
         sync_parent(path)
     }
 
@@ -144,7 +143,7 @@ impl Marker {
 /// # Errors
 /// When the disk refuses.
 pub fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
+    match remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
         Ok(()) => sync_parent(path),
@@ -161,14 +160,14 @@ pub fn remove_files(folder: &Path, is_meant: impl Fn(&str) -> bool) -> io::Resul
         names => names?,
     };
     for name in names.iter().filter(|name| is_meant(name)) {
-        std::fs::remove_file(folder.join(name))?;
+        remove_file(&folder.join(name))?;
     }
     sync(folder)
 }
 
 /// Gives a file that was imported another name.
 fn set_aside(path: &Path) -> io::Result<()> {
-    std::fs::rename(path, free_name(path, IMPORTED))
+    rename(path, &free_name(path, IMPORTED))
 }
 
 /// A name with this ending that nothing has.

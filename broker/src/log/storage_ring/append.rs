@@ -9,16 +9,16 @@
 //! Knows: where bytes go. Does not know: what they say, and when they are on the disk itself.
 
 use super::TopicFolder;
-use super::file::{create_for_append, write_all};
+use super::file::create_for_append;
 use super::names::PREPARED_PREFIX;
 use super::open_files::Files;
 use crate::descriptor;
+use crate::disk::ring::{self, open_or_create, truncate_at_once, write_at_once};
 #[cfg(test)]
 use crate::log::faults::Operation;
 use crate::log::segment::{SegmentHeader, SegmentName};
 use crate::log::{Log, Write};
 use glommio::io::BufferedFile;
-use rustix::fs::{Mode, OFlags};
 use std::io;
 use std::rc::Rc;
 
@@ -33,7 +33,7 @@ impl TopicFolder {
         if let Err(error) = self.write_block(&file, write) {
             // What is there of it would look like damage when the next block goes to another file.
             let end = if write.starts_segment.is_some() { 0 } else { write.offset };
-            rustix::fs::ftruncate(descriptor::borrow(&file), end).ok();
+            truncate_at_once(&file, end).ok();
             return Err(error);
         }
         files.unsynced.entry(write.segment).or_insert(Some(file));
@@ -47,8 +47,8 @@ impl TopicFolder {
     pub fn write_header(&self, header: &SegmentHeader) -> io::Result<()> {
         let mut files = self.files.borrow_mut();
         let file = self.file_to_write(&mut files, SegmentName(header.first))?;
-        write_all(&file, &header.encode(), 0).inspect_err(|_| {
-            rustix::fs::ftruncate(descriptor::borrow(&file), 0).ok();
+        write_at_once(&file, &header.encode(), 0).inspect_err(|_| {
+            truncate_at_once(&file, 0).ok();
         })
     }
 
@@ -72,14 +72,14 @@ impl TopicFolder {
 
     fn write_block(&self, file: &BufferedFile, write: &Write) -> io::Result<()> {
         if let Some(header) = &write.starts_segment {
-            write_all(file, header, 0)?;
+            write_at_once(file, header, 0)?;
         }
         #[cfg(test)]
         if let Some(error) = self.faults.next(Operation::Write) {
-            write_all(file, &write.bytes[..write.bytes.len() / 2], write.offset)?;
+            write_at_once(file, &write.bytes[..write.bytes.len() / 2], write.offset)?;
             return Err(error);
         }
-        write_all(file, &write.bytes, write.offset)
+        write_at_once(file, &write.bytes, write.offset)
     }
 
     /// Takes the file that was prepared; opens one on the spot when none was.
@@ -89,11 +89,9 @@ impl TopicFolder {
                 files.misnamed = Some((name, prepared_name));
                 file
             }
-            None => Some(Rc::new(descriptor::adopt_file(rustix::fs::open(
-                self.path_of(name),
-                OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC,
-                Mode::from_raw_mode(0o644),
-            )?))),
+            None => {
+                Some(Rc::new(descriptor::adopt_file(open_or_create(&self.path_of(name))?)))
+            }
         };
         files.active = Some((name, file));
         files.is_folder_unsynced = true;
@@ -145,7 +143,7 @@ impl TopicFolder {
         let Some((segment, prepared_name)) = self.files.borrow().misnamed.clone() else {
             return Ok(());
         };
-        glommio::io::rename(self.path.join(prepared_name), self.path_of(segment)).await?;
+        ring::rename(&self.path.join(prepared_name), &self.path_of(segment)).await?;
         self.files.borrow_mut().misnamed.take_if(|(name, _)| *name == segment);
         Ok(())
     }

@@ -4,11 +4,12 @@
 //! Knows: how far the file goes, and when it is written anew. Does not know: what a record says.
 
 use super::TopicFolder;
-use super::file::{Durability, append, plain, read_at, replace};
+use super::file::{Durability, append, read_at, replace};
 use super::findings::Findings;
 use super::names::CHECKPOINT;
 use super::read::Data;
 use super::sync::{SyncError, sync_folder};
+use crate::disk::ring::{self, plain};
 use crate::log::checkpoint::{Decoded, Record, TopicCheckpoint};
 #[cfg(test)]
 use crate::log::faults::Operation;
@@ -97,7 +98,7 @@ impl TopicFolder {
             return Ok(());
         }
         let file = BufferedFile::open(self.path.join(CHECKPOINT)).await.map_err(plain)?;
-        let synced = file.fdatasync().await.map_err(plain);
+        let synced = ring::sync(&file).await;
         file.close().await?;
         synced?;
         sync_folder(&self.path).await.map_err(|error| match error {

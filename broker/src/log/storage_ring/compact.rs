@@ -3,9 +3,9 @@
 //! Knows: how the one file becomes the other. Does not know: which messages are needed.
 
 use super::TopicFolder;
-use super::file::{read_at, write_whole};
+use super::file::read_at;
 use super::names::COMPACTED_SUFFIX;
-use crate::disk::with_suffix;
+use crate::disk::{ring, with_suffix};
 use crate::log::segment::SegmentName;
 use crate::log::{Compacted, Compaction};
 use glommio::io::BufferedFile;
@@ -26,7 +26,7 @@ impl TopicFolder {
         let written = self.copy_needed(compaction, &new).await;
         if !matches!(written, Ok(Some(_))) {
             // The space may be what is lacking. What cannot be removed goes at the next start.
-            drop(glommio::io::remove(&new).await);
+            drop(ring::remove(&new).await);
         }
         written
     }
@@ -38,18 +38,18 @@ impl TopicFolder {
     ) -> io::Result<Option<Compacted>> {
         self.name_properly().await?;
         let from = BufferedFile::open(self.path_of(compaction.segment())).await?;
-        let to = BufferedFile::create(new).await?;
+        let to = ring::create(new).await?;
         let copied = async {
             while let Some((offset, bytes)) = compaction.next_read() {
                 let data = read_at(&from, offset, bytes).await?;
                 let fed = compaction.feed(offset, &data);
                 let (offset, bytes) =
                     fed.map_err(|unfit| io::Error::new(io::ErrorKind::InvalidData, unfit))?;
-                write_whole(&to, bytes, offset).await?;
+                ring::write(&to, bytes, offset).await?;
             }
             let Some((header, compacted)) = compaction.finish() else { return Ok(None) };
-            write_whole(&to, header.to_vec(), 0).await?;
-            to.fdatasync().await?;
+            ring::write(&to, header.to_vec(), 0).await?;
+            ring::sync(&to).await?;
             Ok(Some(compacted))
         };
         let copied = copied.await;
@@ -68,7 +68,7 @@ impl TopicFolder {
             return Err(io::ErrorKind::NotFound.into());
         }
         let path = self.path_of(segment);
-        glommio::io::rename(with_suffix(&path, COMPACTED_SUFFIX), &path).await?;
+        ring::rename(&with_suffix(&path, COMPACTED_SUFFIX), &path).await?;
         self.replaced_count.set(self.replaced_count.get() + 1);
         let mut files = self.files.borrow_mut();
         files.forget(segment);

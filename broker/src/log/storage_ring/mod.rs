@@ -33,9 +33,8 @@ mod tests;
 
 #[cfg(test)]
 use super::faults::Faults;
-use crate::disk::blocking;
+use crate::disk::{blocking, create_folder, remove_empty_folder, rename};
 use checkpoint_file::CheckpointFile;
-use file::rename;
 use glommio::sync::Semaphore;
 use names::{folder_of, free_name};
 use open_files::Files;
@@ -103,10 +102,10 @@ impl TopicFolder {
         let wanted = path.clone();
         blocking(move || {
             remove_leftovers(&wanted)?;
-            if wanted.exists() && std::fs::remove_dir(&wanted).is_err() {
+            if wanted.exists() && remove_empty_folder(&wanted).is_err() {
                 rename(&wanted, &free_name(&wanted))?;
             }
-            std::fs::create_dir(&wanted)
+            create_folder(&wanted)
         })
         .await?;
         let folder = Self::at(path);

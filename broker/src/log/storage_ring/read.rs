@@ -3,7 +3,8 @@
 //! Knows: files and offsets. Does not know: what is in them, and who needs it.
 
 use super::TopicFolder;
-use super::file::{plain, read_at};
+use super::file::read_at;
+use crate::disk::ring::plain;
 #[cfg(test)]
 use crate::log::faults::Operation;
 use crate::log::reading::ReadPlan;

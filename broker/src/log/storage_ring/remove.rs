@@ -3,9 +3,8 @@
 //! Knows: names, and what a deletion that was cut short leaves. Does not know: why nobody needs them.
 
 use super::TopicFolder;
-use super::file::{plain, rename};
 use super::names::{REMOVED_SUFFIX, folder_of};
-use crate::disk::{blocking, sync_parent, with_suffix};
+use crate::disk::{blocking, remove_folder, rename, ring, sync_parent, with_suffix};
 use crate::log::segment::SegmentName;
 use protocol::name::TopicName;
 use std::io;
@@ -46,7 +45,7 @@ impl TopicFolder {
             files.to_sync.remove(&segment);
             files.forget(segment);
         }
-        match glommio::io::remove(self.path_of(segment)).await.map_err(plain) {
+        match ring::remove(&self.path_of(segment)).await {
             // The disk refused the first block, and with it the file.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed,
@@ -80,8 +79,5 @@ fn remove_whole(folder: &Path) -> io::Result<()> {
 
 /// Deletes what a deletion left that was cut short.
 pub(super) fn remove_leftovers(folder: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(with_suffix(folder, REMOVED_SUFFIX)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    remove_folder(&with_suffix(folder, REMOVED_SUFFIX))
 }

@@ -4,12 +4,11 @@
 //! what is in them; [`crate::log::recovery`] does.
 
 use super::TopicFolder;
-use super::file::rename;
 use super::findings::Findings;
 use super::names::{
     CHECKPOINT, COMPACTED_SUFFIX, NEW_SUFFIX, PREPARED_PREFIX, folder_of, free_name,
 };
-use crate::disk::{blocking, head_of, names_in};
+use crate::disk::{blocking, create_folder, head_of, names_in, remove_file, rename, ring};
 use crate::log::checkpoint::TopicCheckpoint;
 use crate::log::recovery::{Cut, Recovered, Recovery, SegmentFile, SetAside};
 use crate::log::segment::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName};
@@ -106,13 +105,13 @@ impl TopicFolder {
             };
             if name.starts_with(PREPARED_PREFIX) && head.len() < SEGMENT_HEADER_BYTES {
                 // No block was written behind it.
-                glommio::io::remove(&path).await?;
+                ring::remove(&path).await?;
                 continue;
             }
             let name = self.name_found(name, &head).await?;
             match SegmentFile::inspect(&name, bytes, &head) {
                 Ok(file) => files.push(file),
-                Err(SetAside::Header(HeaderError::Empty)) => glommio::io::remove(&path).await?,
+                Err(SetAside::Header(HeaderError::Empty)) => ring::remove(&path).await?,
                 Err(why) => {
                     self.set_aside(&name).await?;
                     findings.set_aside.push((name, why));
@@ -129,7 +128,7 @@ impl TopicFolder {
         if !name.starts_with(PREPARED_PREFIX) || self.path.join(&proper).exists() {
             return Ok(name);
         }
-        glommio::io::rename(self.path.join(&name), self.path.join(&proper)).await?;
+        ring::rename(&self.path.join(&name), &self.path.join(&proper)).await?;
         Ok(proper)
     }
 
@@ -160,9 +159,9 @@ impl TopicFolder {
     async fn cut_off(&self, cut: Cut) -> io::Result<()> {
         let path = self.path_of(cut.segment);
         let file = OpenOptions::new().write(true).buffered_open(&path).await?;
-        let truncated = file.truncate(cut.at).await;
+        let truncated = ring::truncate(&file, cut.at).await;
         file.close().await?;
-        Ok(truncated?)
+        truncated
     }
 
     pub(super) async fn set_aside(&self, name: &str) -> io::Result<()> {
@@ -190,19 +189,18 @@ struct FileSeen {
 
 /// Makes the folder, if it is not there, and says what it has. All at once: at a start with
 /// thousands of topics each way to the blocking thread and back counts.
-#[expect(clippy::disallowed_methods, reason = "runs on the executor's blocking thread")]
 fn look_into(folder: &Path) -> io::Result<Contents> {
-    std::fs::create_dir_all(folder)?;
+    create_folder(folder)?;
     let names = names_in(folder)?;
     let has_checkpoint = names.iter().any(|name| name == CHECKPOINT);
     let unfinished = format!("{CHECKPOINT}{NEW_SUFFIX}");
     if names.contains(&unfinished) {
         // A power cut could bring its old bytes back under the name of the next one.
-        std::fs::remove_file(folder.join(unfinished))?;
+        remove_file(&folder.join(unfinished))?;
     }
     // They did not take their places before the broker ended.
     for name in names.iter().filter(|name| name.ends_with(COMPACTED_SUFFIX)) {
-        std::fs::remove_file(folder.join(name))?;
+        remove_file(&folder.join(name))?;
     }
     let segments = names.into_iter().filter(|name| name.ends_with(".log")).map(|name| {
         let (bytes, head) = head_of(&folder.join(&name), SEGMENT_HEADER_BYTES)?;

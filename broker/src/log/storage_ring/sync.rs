@@ -4,14 +4,11 @@
 //! waits for it, and what becomes of a log whose disk failed.
 
 use super::TopicFolder;
-use super::file::plain;
-use crate::descriptor;
-use crate::disk::blocking;
+use crate::disk::ring;
 #[cfg(test)]
 use crate::log::faults::Operation;
 use crate::log::segment::SegmentName;
 use glommio::io::BufferedFile;
-use rustix::fs::{Mode, OFlags};
 use std::path::Path;
 use std::rc::Rc;
 use std::{fmt, io};
@@ -127,28 +124,15 @@ impl TopicFolder {
                 }
             }
         };
-        // The same open file under another number, so it is told of the same failures. With no
-        // number left the other way does.
-        let same = match way {
-            Way::Thread => descriptor::borrow(&*file).try_clone_to_owned().ok(),
-            Way::Ring => None,
-        };
-        let synced = match same {
-            Some(same) => blocking(move || Ok(rustix::fs::fdatasync(same)?)).await,
-            None => file.fdatasync().await.map_err(plain),
+        let synced = match way {
+            Way::Thread => ring::sync_on_thread(&file).await,
+            Way::Ring => ring::sync(&file).await,
         };
         synced.map_err(SyncError::Failed)
     }
 }
 
-/// Brings the names in a folder to the disk itself. Not `fdatasync`, which the ring has: a file
-/// system may think that names are not a folder's data.
+/// Brings the names in a folder to the disk itself.
 pub(super) async fn sync_folder(path: &Path) -> Result<(), SyncError> {
-    let path = path.to_owned();
-    let synced = blocking(move || {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = rustix::fs::open(path, flags, Mode::empty())?;
-        Ok(rustix::fs::fsync(folder).map_err(io::Error::from))
-    });
-    synced.await.map_err(SyncError::NotTried)?.map_err(SyncError::Failed)
+    ring::sync_folder(path).await.map_err(SyncError::NotTried)?.map_err(SyncError::Failed)
 }
