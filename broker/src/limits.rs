@@ -75,6 +75,15 @@ pub const READ_PAUSE_MILLISECONDS: u64 = 150;
 /// topics, when the disk refused.
 pub const TRY_AGAIN_MILLISECONDS: u64 = 1_000;
 
+/// The longest pause between two tries whether a log can be synced again that could not be; the
+/// first is [`TRY_AGAIN_MILLISECONDS`], and each is twice as long as the one before.
+pub const PROOF_PAUSE_MAX_SECONDS: u64 = 60;
+
+/// The pause after a topic's found files were synced, before the next topic's are; four times as
+/// long as that took, if that is more. Five thousand topics at rest take a core two minutes, and half
+/// a percent of its time.
+pub const FOUND_PAUSE_MILLISECONDS: u64 = 20;
+
 /// An open block larger than this is written at once. At a gigabyte per second a write of this
 /// size holds the core for a millisecond.
 pub const BLOCK_BYTES_TARGET: usize = 1 << 20;

@@ -250,6 +250,19 @@ impl Log {
         }
     }
 
+    /// The header of the segment that is to have the next block and has none yet; after
+    /// [`Self::close_segment`] that is a new one. Whoever writes it sees whether the disk takes what
+    /// it is given. `None` when blocks were written since: those show it.
+    pub fn empty_segment(&mut self, now: Timestamp) -> Option<SegmentHeader> {
+        if !self.pending.is_empty() {
+            return None;
+        }
+        match self.segments.back() {
+            Some(last) if last.is_open => SegmentHeader::decode(&last.unwritten_header?).ok(),
+            _ => Some(self.add_segment(self.end, now)),
+        }
+    }
+
     fn settle(&mut self, first: Sequence, outcome: Outcome) {
         let pending = self.pending.iter_mut().find(|pending| pending.messages.start == first);
         let pending = pending.expect("a write is given back once, to the log it came from");

@@ -891,6 +891,22 @@ fn messages_that_keep_their_ids_come_back_with_them_from_segments_of_their_own()
 }
 
 #[test]
+fn an_empty_segment_stands_for_the_next_block_until_there_is_one() {
+    let mut log = Log::create(IDS(), options(1 << 20));
+    let first = log.empty_segment(Timestamp(1)).unwrap();
+    assert_eq!(log.empty_segment(Timestamp(2)), Some(first), "it may be written again");
+    log.close_segment();
+    log.append(Timestamp(3), None, b"a");
+    let write = log.seal().unwrap();
+    assert_eq!((write.segment.first(), write.starts_segment), (first.first, Some(first.encode())));
+    assert_eq!(log.empty_segment(Timestamp(4)), None, "a write is under way");
+    log.written(write);
+    assert_eq!(log.empty_segment(Timestamp(5)), None, "blocks go to the last one");
+    log.close_segment();
+    assert_eq!(log.empty_segment(Timestamp(6)).unwrap().first, Sequence(1));
+}
+
+#[test]
 fn a_new_segment_after_an_empty_one_has_another_name() {
     let mut log = Log::create(IDS(), options(1 << 20));
     assert_eq!(log.start_new_segment(), SegmentName(Sequence(0)));

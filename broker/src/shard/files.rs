@@ -2,16 +2,19 @@
 //!
 //! Does not know: what is in them, and when they may go.
 
-use super::Shard;
 use super::jobs::spawn;
+use super::state::Call;
 use super::troubles::Task;
+use super::{Shard, Waiting};
 use crate::config::Acknowledge;
+use crate::disk::ring;
 use crate::keys::TopicKey;
 use crate::limits::{
-    BLOCKING_THREADS, READ_PAUSE_MILLISECONDS, READ_TRIES, TRY_AGAIN_MILLISECONDS,
+    BLOCKING_THREADS, FOUND_PAUSE_MILLISECONDS, PROOF_PAUSE_MAX_SECONDS, READ_PAUSE_MILLISECONDS,
+    READ_TRIES, TRY_AGAIN_MILLISECONDS,
 };
 use crate::log::ReadPlan;
-use crate::log::storage_ring::{self, Data, TopicFolder, Way};
+use crate::log::storage_ring::{self, Data, SyncError, TopicFolder, Way};
 use crate::shard::topics::Folder;
 use protocol::name::TopicName;
 use std::rc::Rc;
@@ -162,6 +165,78 @@ impl Shard {
         state.synced(key, result, now);
         drop(state);
         self.turn.wake();
+    }
+
+    /// Tries whether a log can be synced again that could not be, until it can; a publish that comes
+    /// earlier shows it, too.
+    pub(super) async fn prove_log(self: Rc<Self>, key: TopicKey) {
+        let mut pause = Duration::from_millis(TRY_AGAIN_MILLISECONDS);
+        loop {
+            glommio::timer::sleep(pause).await;
+            let waiting = {
+                let mut state = self.state.borrow_mut();
+                let call = state.calls.insert(Call::default());
+                let is_started = state.start_proof(key, call, self.clock.now());
+                drop(state);
+                let waiting = Waiting { shard: self.clone(), call };
+                if !is_started {
+                    return;
+                }
+                waiting
+            };
+            self.turn.wake();
+            // What came of it is noted already.
+            waiting.answer().await;
+            pause = (2 * pause).min(Duration::from_secs(PROOF_PAUSE_MAX_SECONDS));
+        }
+    }
+
+    /// Brings to the disk itself what was found at the start: whoever wrote it may have been killed
+    /// before it synced it, and nobody would do so unless the topic is used. One topic after the
+    /// other, and a fifth of the disk's time at most.
+    pub(super) async fn sync_found(self: Rc<Self>) {
+        let keys: Vec<_> = self.state.borrow().topics.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.sync_found_of(key).await;
+        }
+        let data_path = &self.config.data_path;
+        if let Err(error) = ring::sync_folder(data_path).await.and_then(|synced| synced) {
+            tracing::error!("failed to sync {} - {error}", data_path.display());
+        }
+    }
+
+    async fn sync_found_of(&self, key: TopicKey) {
+        loop {
+            let folder = self.state.borrow().topics.open_folder(key);
+            let Some(folder) = folder else { return };
+            let began = self.clock.now().tick;
+            let synced = folder.sync_found().await;
+            let now = self.clock.now().tick;
+            match synced {
+                Ok(false) => return,
+                Ok(true) => {}
+                Err(SyncError::NotTried(_)) => {
+                    glommio::timer::sleep(SHORTAGE_PAUSE).await;
+                    continue;
+                }
+                Err(error) => {
+                    let mut state = self.state.borrow_mut();
+                    if let Some(hosted) = state.topics.get(key) {
+                        let name = hosted.topic.name();
+                        tracing::error!(
+                            "TOPIC({name}) failed to sync what was found of its log - {error}; it \
+                             may not survive a loss of power"
+                        );
+                    }
+                    state.note_unsynced(key, &error);
+                    drop(state);
+                    self.turn.wake();
+                }
+            }
+            let pause = Duration::from_millis(FOUND_PAUSE_MILLISECONDS).max(4 * now.since(began));
+            glommio::timer::sleep(pause).await;
+            return;
+        }
     }
 
     /// Has all that was written synced, and answers those who wait for it. For the end.

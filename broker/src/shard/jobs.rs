@@ -40,6 +40,8 @@ impl Shard {
                 }
                 Job::Checkpoint => spawn(async move { shard.write_checkpoints().await }),
                 Job::Sync(topics) => spawn(async move { shard.sync_logs(topics).await }),
+                Job::SyncFound => spawn(async move { shard.sync_found().await }),
+                Job::ProveLog(topic) => spawn(async move { shard.prove_log(topic).await }),
                 Job::WriteList => spawn(async move { shard.write_list().await }),
                 Job::SendWhenPossible(connection) => {
                     spawn(async move { shard.send_when_possible(connection).await });

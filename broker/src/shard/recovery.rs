@@ -78,6 +78,7 @@ impl Shard {
             async move { shard.recover_topic(name, listed.topics.get(&name), queues).await }
         })
         .await;
+        self.state.borrow_mut().jobs.push(Job::SyncFound);
         if self.here == FIRST {
             let mut list = List::new(Catalogue::clone(&catalogue));
             // As NSQ does: the file is written once at every start.

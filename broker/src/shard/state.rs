@@ -125,6 +125,10 @@ pub enum Job {
     Checkpoint,
     /// Bring the logs of these topics to the disk itself.
     Sync(Vec<TopicKey>),
+    /// Bring to the disk itself what an earlier process wrote.
+    SyncFound,
+    /// Try whether a topic's log can be synced again.
+    ProveLog(TopicKey),
     /// Write the list of topics once more.
     WriteList,
     /// Wait until a peer takes bytes again.
@@ -331,6 +335,7 @@ impl State {
             self.published(origin, waiter, answer.clone());
         }
         let Some(hosted) = self.topics.get_mut(key) else { return };
+        let was_unsynced = hosted.troubles.is_unsynced();
         if hosted.queued_to_commit {
             // It gathered until now.
             self.work.to_commit.push(key);
@@ -351,16 +356,52 @@ impl State {
             Err(SyncError::Failed(error)) => {
                 hosted.topic.log_mut().close_segment();
                 let messages = settled.messages;
-                tracing::error!(
-                    "TOPIC({name}) failed to sync its log - {error}; {messages} messages may not \
-                     survive a loss of power, {refused} publishes were refused for it, and what \
-                     follows goes to a new file"
-                );
+                if was_unsynced && messages == 0 {
+                    tracing::error!("TOPIC({name}) failed to sync its log again - {error}");
+                } else {
+                    tracing::error!(
+                        "TOPIC({name}) failed to sync its log - {error}; {messages} messages may \
+                         not survive a loss of power, {refused} publishes were refused for it, and \
+                         what follows goes to a new file"
+                    );
+                }
             }
         }
         if let Err(error) = result {
-            hosted.troubles.failed(Task::Sync, error.to_string());
+            self.note_unsynced(key, &error);
         }
+    }
+
+    /// Something of a topic's log could not be synced: that is said until a sync was done, which a
+    /// task sees to though nobody publishes.
+    pub fn note_unsynced(&mut self, key: TopicKey, error: &SyncError) {
+        let Some(hosted) = self.topics.get_mut(key) else { return };
+        hosted.troubles.failed(Task::Sync, error.to_string());
+        if !std::mem::replace(&mut hosted.proving, true) {
+            self.jobs.push(Job::ProveLog(key));
+        }
+    }
+
+    /// Has a task told whether a topic's log can be synced again, by something new that is written
+    /// to it: the kernel may have forgotten what could not be synced before. `false` when that is
+    /// known, or there is nobody to ask any more.
+    pub fn start_proof(&mut self, key: TopicKey, call: CallKey, now: Now) -> bool {
+        let Some(hosted) = self.topics.get_mut(key) else { return false };
+        if self.stopping || hosted.leaving || !hosted.troubles.is_unsynced() {
+            hosted.proving = false;
+            return false;
+        }
+        if let Folder::Open(folder) = hosted.folder.clone()
+            && let Some(header) = hosted.topic.log_mut().empty_segment(now.wall)
+            && let Err(error) = folder.write_header(&header)
+        {
+            let error = PublishError::Log(format!("write: {error}"));
+            self.answered(call, Answer::Published(Err(error)));
+            return true;
+        }
+        self.syncs.written(key, 0, [(self.here, Waiter::Task(call))], now.tick);
+        self.note_open_files(key, now);
+        true
     }
 
     /// Takes a publish as it travels.

@@ -219,6 +219,28 @@ fn a_log_that_nobody_waits_for_is_synced_in_the_background() {
 }
 
 #[test]
+fn a_log_that_could_not_be_synced_shows_that_it_can_be_though_nobody_publishes() {
+    for acknowledge in ["--acknowledge=synced", "--acknowledge=written"] {
+        on_a_core(&[acknowledge, "--sync-timeout=10ms"], async |shard| {
+            shard.put("a").await.unwrap();
+            shard.until("it is synced", |state| state.syncs.is_idle()).await;
+            shard.refuse(Operation::Sync, Errno::IO, 2);
+            drop(shard.put("b").await);
+            let reason = format!("NOK - {NO_SYNC}");
+            shard.until("the sync failed", |state| state.health() == reason).await;
+            glommio::timer::sleep(Duration::from_millis(1_500)).await;
+            assert_eq!(shard.health(), reason, "the first proof was refused, too");
+            shard.until_well().await;
+            assert_eq!(shard.segments(), 2, "the proofs share a file");
+            shard.until("nobody tries any more", |state| !state.topics[shard.key()].proving).await;
+            shard.put("c").await.unwrap();
+            assert_eq!((shard.segments(), shard.health()), (2, "OK".to_string()));
+            assert_eq!(shard.bodies().await, ["a", "b", "c"]);
+        });
+    }
+}
+
+#[test]
 fn buffered_messages_are_answered_before_they_are_written_while_the_disk_is_well() {
     on_a_core(&["--acknowledge=buffered"], async |shard| {
         shard.put("a").await.unwrap();

@@ -48,6 +48,8 @@ pub struct Hosted {
     pub losses: Losses,
     /// What its disk refused the last time.
     pub troubles: Troubles,
+    /// A task tries whether its log can be synced again.
+    pub proving: bool,
     /// Messages that were acknowledged and are not written yet.
     pub promised: u64,
 }
@@ -157,6 +159,7 @@ impl Topics {
             leaving: false,
             losses: Losses::default(),
             troubles,
+            proving: false,
             promised: 0,
         });
         let before = self.by_name.insert(name, key);

@@ -54,6 +54,11 @@ impl Troubles {
         all.into_iter().flatten().next().map(String::as_str)
     }
 
+    /// Whether they could not be synced the last time.
+    pub fn is_unsynced(&self) -> bool {
+        self.sync.is_some()
+    }
+
     /// Whether messages could not be written the last time.
     pub fn is_refusing(&self) -> bool {
         self.write.is_some()

@@ -47,9 +47,12 @@ impl TopicFolder {
     pub fn write_header(&self, header: &SegmentHeader) -> io::Result<()> {
         let mut files = self.files.borrow_mut();
         let file = self.file_to_write(&mut files, SegmentName(header.first))?;
-        write_at_once(&file, &header.encode(), 0).inspect_err(|_| {
+        if let Err(error) = write_at_once(&file, &header.encode(), 0) {
             truncate_at_once(&file, 0).ok();
-        })
+            return Err(error);
+        }
+        files.unsynced.entry(SegmentName(header.first)).or_insert(Some(file));
+        Ok(())
     }
 
     /// The file of the segment that is written to, which may be a new one.
@@ -89,9 +92,7 @@ impl TopicFolder {
                 files.misnamed = Some((name, prepared_name));
                 file
             }
-            None => {
-                Some(Rc::new(descriptor::adopt_file(open_or_create(&self.path_of(name))?)))
-            }
+            None => Some(Rc::new(descriptor::adopt_file(open_or_create(&self.path_of(name))?))),
         };
         files.active = Some((name, file));
         files.is_folder_unsynced = true;

@@ -31,6 +31,8 @@ pub(super) struct Files {
     pub(super) unsynced: BTreeMap<SegmentName, Option<Rc<BufferedFile>>>,
     /// Those of them that the sync that runs has yet to come to.
     pub(super) to_sync: BTreeMap<SegmentName, Option<Rc<BufferedFile>>>,
+    /// Segments that another process wrote, which may have been killed before it synced them.
+    pub(super) found: Vec<SegmentName>,
     /// Whether files were made since the folder was synced.
     pub(super) is_folder_unsynced: bool,
     /// Whether the folder was made since the one it is in was synced.

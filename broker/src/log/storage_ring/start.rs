@@ -75,6 +75,7 @@ impl TopicFolder {
             folder.cut_off(cut).await?;
         }
         folder.rest();
+        folder.files.borrow_mut().found = log.segments().collect();
         findings.cut = recovered.cut;
         findings.damage = recovered.damage;
         let mut deferred = recovered.deferred;

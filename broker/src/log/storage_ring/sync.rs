@@ -4,7 +4,7 @@
 //! waits for it, and what becomes of a log whose disk failed.
 
 use super::TopicFolder;
-use crate::disk::ring;
+use crate::disk::ring::{self, plain};
 #[cfg(test)]
 use crate::log::faults::Operation;
 use crate::log::segment::SegmentName;
@@ -97,6 +97,47 @@ impl TopicFolder {
             return Err(error);
         }
         Ok(())
+    }
+
+    /// Brings to the disk itself what was found when the folder was opened, the names included:
+    /// another process wrote it, and may have been killed before it synced it. Nothing is added to
+    /// those files, so that this says nothing of what is appended, and the other way round. Whether
+    /// there was anything to do.
+    ///
+    /// # Errors
+    /// See [`SyncError`]. After [`SyncError::NotTried`] it goes on where it was another time.
+    pub async fn sync_found(&self) -> Result<bool, SyncError> {
+        if self.files.borrow().found.is_empty() {
+            return Ok(false);
+        }
+        loop {
+            let next = self.files.borrow().found.last().copied();
+            let Some(name) = next.filter(|_| !self.is_removed.get()) else { break };
+            match BufferedFile::open(self.path_of(name)).await.map_err(plain) {
+                // Nobody needed it any more.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(SyncError::NotTried(error)),
+                Ok(file) => {
+                    #[cfg(test)]
+                    let synced = match self.faults.next(Operation::Sync) {
+                        Some(error) => Err(error),
+                        None => ring::sync(&file).await,
+                    };
+                    #[cfg(not(test))]
+                    let synced = ring::sync(&file).await;
+                    drop(file.close().await);
+                    if let Err(error) = synced {
+                        self.files.borrow_mut().found.clear();
+                        return Err(SyncError::Failed(error));
+                    }
+                }
+            }
+            self.files.borrow_mut().found.pop();
+        }
+        if !self.is_removed.get() {
+            sync_folder(&self.path).await?;
+        }
+        Ok(true)
     }
 
     async fn sync_segment(
