@@ -19,6 +19,7 @@ test: build ## build and pass all tests, real NSQ clients and tools included
 soak: build ## the long runs of the log's tests, SOAK_SECONDS each (600)
 	SOAK_SECONDS=$${SOAK_SECONDS:-600} cargo test --package tests --test ledger -- --test-threads 1
 	SOAK_SECONDS=$${SOAK_SECONDS:-600} cargo test --package broker --test simulation --test damage
+	SOAK_SECONDS=$${SOAK_SECONDS:-600} cargo test --package broker --lib power_cut
 
 real: ## build the real NSQ 1.3.0 into target/real
 	tests/prepare real

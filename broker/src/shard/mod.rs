@@ -21,6 +21,8 @@ mod files;
 mod import;
 mod jobs;
 pub mod open_folders;
+#[cfg(test)]
+mod power_cut;
 pub mod quota;
 mod recovery;
 mod run;

@@ -144,7 +144,7 @@ async fn one_core(
 
 impl Shard {
     /// Lets clients in: what was recovered is registered and served from now on.
-    fn open(self: &Rc<Self>, doors: Doors) {
+    pub(super) fn open(self: &Rc<Self>, doors: Doors) {
         crate::lookup::start(self);
         glommio::spawn_local(super::statsd::push(self.clone())).detach();
         glommio::spawn_local(self.clone().accept(doors.tcp, Door::Tcp)).detach();
@@ -157,7 +157,7 @@ impl Shard {
     }
 
     /// Ends this core's work so that nothing is lost.
-    async fn stop(self: &Rc<Self>) {
+    pub(super) async fn stop(self: &Rc<Self>) {
         {
             let mut state = self.state.borrow_mut();
             state.stopping = true;
