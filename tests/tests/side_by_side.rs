@@ -377,7 +377,7 @@ fn log_lines_are_the_same() {
         );
         producer.write_all(b"REGISTER bad*\n").expect("the directory reads");
         producer.read_to_end(&mut Vec::new()).expect("it is closed");
-        lookup.process.logged("UNREGISTER category:topic key:t subkey:");
+        lookup.process.logged("ERROR: client(");
         speak(lookup.tcp, b"GET ");
         lookup.process.logged("bad protocol magic 'GET '");
         for (method, target) in [
@@ -408,6 +408,9 @@ fn log_lines_are_the_same() {
         lines.retain(|line| !line.contains("HTTP: clos"));
         let start = lines.len().min(2);
         lines[..start].sort();
+        // What an nsqd leaves behind is swept out in any order.
+        let is_swept = |line: &String| line.contains("INFO: DB: client(127.0.0.1:N) UNREGISTER ");
+        lines.chunk_by_mut(|one, next| is_swept(one) && is_swept(next)).for_each(<[_]>::sort);
         lines
     });
     let [real, ours] = logs;
