@@ -17,12 +17,13 @@ use std::io::{self, Write};
 use std::rc::Rc;
 
 use protocol::discovery::LookupdIdentity;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use startup::debug::Page;
 use startup::{config_file, flags, hostname, log, version};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::config::Flags;
@@ -52,6 +53,7 @@ fn main() {
     }
     log::start(&flags.log_prefix, flags.log_level);
     info!("{}", version::line(PROGRAM));
+    raise_open_files();
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.unwrap_or_else(|error| {
@@ -60,6 +62,15 @@ fn main() {
     let tasks = LocalSet::new();
     if let Err(error) = tasks.block_on(&runtime, run(flags)) {
         log::fatal(FATAL_PREFIX, &format!("failed to instantiate {PROGRAM} - {error}"));
+    }
+}
+
+/// Raises the limit of open files as far as this process may, as Go's runtime does: each connection
+/// is one.
+fn raise_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        warn!("failed to raise the limit of open files - {error}");
     }
 }
 

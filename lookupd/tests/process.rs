@@ -94,6 +94,14 @@ fn interrupt_and_terminate_end_it_well_while_clients_are_connected() {
 }
 
 #[test]
+fn more_connections_than_the_soft_limit_of_files_are_served() {
+    let lookupd = Lookupd::start_under("ulimit -Sn 40");
+    let producers: Vec<_> = (0..60).map(|_| lookupd.connect_producer("ann")).collect();
+    let (status, nodes) = lookupd.ask("GET", "/nodes");
+    assert_eq!((status, nodes.matches("remote_address").count()), (200, producers.len()));
+}
+
+#[test]
 fn quit_says_what_runs_and_ends_with_status_2_and_hangup_kills() {
     let (status, log) = Lookupd::start().end_with(Signal::QUIT);
     assert_eq!(status.code(), Some(2), "{log}");

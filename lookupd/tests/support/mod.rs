@@ -34,7 +34,19 @@ impl Lookupd {
     }
 
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        let mut process = program()
+        Self::launch(program(), arguments)
+    }
+
+    /// Started by a shell that first does what `under` says, `ulimit -Sn 40` for instance.
+    pub(crate) fn start_under(under: &str) -> Self {
+        let mut shell = Command::new("sh");
+        let exec = format!("{under}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &exec, env!("CARGO_BIN_EXE_nsqlookupd")]);
+        Self::launch(shell, &["--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0"])
+    }
+
+    fn launch(mut program: Command, arguments: &[&str]) -> Self {
+        let mut process = program
             .args(arguments)
             .arg("--broadcast-address=lookup.test")
             .stderr(Stdio::piped())
