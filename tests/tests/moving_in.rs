@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tests::broker::Broker;
-use tests::client::Message;
+use tests::client::{Frame, Message, with_body};
 use tests::patience::{SOON, eventually};
 use tests::process::Process;
 use tests::programs::{Maker, ours, real, under_test};
@@ -369,6 +369,77 @@ fn of_damaged_files_the_rest_moves_in_and_the_damage_is_told() {
 fn drain_mail(broker: &Broker) -> Vec<Seen> {
     broker.order("/channel/unpause?topic=orders&channel=mail");
     drain(broker, "orders", "mail")
+}
+
+/// A folder with 20,000 messages of 1,000 bytes, which wait in two channels.
+fn twenty_megabytes() -> TempDir {
+    let old = Broker::of(Maker::Real, &["--mem-queue-size=0"]);
+    old.order("/topic/create?topic=t");
+    for channel in ["a", "b"] {
+        old.order(&format!("/channel/create?topic=t&channel={channel}"));
+    }
+    let mut publisher = old.client();
+    let batch = vec!["x".repeat(1_000); 1_000];
+    for _ in 0..20 {
+        publisher.publish_many("t", &batch);
+    }
+    for channel in ["a", "b"] {
+        old.count_becomes("t", channel, "depth", 20_000);
+    }
+    old.into_folder()
+}
+
+#[test]
+fn more_than_a_quota_allows_moves_in_whole_and_publishers_give_way() {
+    if !can_move() {
+        return;
+    }
+    let folder = twenty_megabytes();
+    for flag in ["--max-topic-bytes", "--max-data-bytes"] {
+        let flags = [flag, "16777216", "--shards=1"];
+        let mut broker = Broker::over(Maker::Ours, copy_of(folder.path()), &flags);
+        for is_first in [true, false] {
+            for channel in ["a", "b"] {
+                assert_eq!(broker.count("t", channel, "depth"), 20_000, "{flag}");
+            }
+            let log = broker.process.log();
+            let excess = format!("({flag}): no more messages are taken until some are finished");
+            assert!(log.contains(&excess), "{excess:?} is not in {log}");
+            let mut publisher = broker.client();
+            publisher.send(&with_body("PUB t", b"new"));
+            let reason = publisher.error();
+            assert!(reason.starts_with("E_PUB_FAILED PUB failed quota: the "), "{reason}");
+            if is_first {
+                broker.restart();
+            }
+        }
+        for channel in ["a", "b"] {
+            assert_eq!(drain(&broker, "t", channel).len(), 20_000, "{flag}");
+        }
+        eventually(SOON, "there is room", || {
+            let mut publisher = broker.client();
+            publisher.send(&with_body("PUB t", b"new"));
+            matches!(publisher.frame(), Frame::Response(_)).then_some(())
+        });
+    }
+}
+
+#[test]
+fn what_moved_in_gives_way_to_new_messages_when_told_so() {
+    if !can_move() {
+        return;
+    }
+    let flags = ["--max-topic-bytes=16777216", "--on-full=drop-oldest"];
+    let mut broker = Broker::over(Maker::Ours, twenty_megabytes(), &flags);
+    for channel in ["a", "b"] {
+        assert_eq!(broker.count("t", channel, "depth"), 20_000);
+    }
+    broker.process.logged("(--max-topic-bytes): the next message has the oldest dropped");
+    broker.client().publish("t", b"new");
+    broker.process.logged("TOPIC(t): dropped its oldest ");
+    // Channel `b` has the later half of what moved in.
+    eventually(SOON, "the oldest went", || (broker.count("t", "a", "depth") < 3_000).then_some(()));
+    assert!((10_000..20_000).contains(&broker.count("t", "b", "depth")));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! What survives a crash, and how, is said in [`crate::import::marker`]. When the disk refuses in
 //! the middle, all is undone, the queues stay as they are, and the topic is served without them.
+//!
+//! A quota does not hold for what is imported: it was acknowledged by another broker.
 
 use super::Shard;
 use super::recovery::Restored;

@@ -70,6 +70,13 @@ impl Quota {
         self.topic_bytes.is_some() || self.data_bytes.is_some()
     }
 
+    /// Why a topic's log takes too much, if it does.
+    fn excess_of_topic(&self, log: &Log) -> Option<String> {
+        let bytes = log.disk_bytes() + log.open_bytes() as u64;
+        let max = self.topic_bytes.filter(|&max| max <= bytes)?;
+        Some(format!("quota: the topic's log takes {bytes} bytes of {max} (--max-topic-bytes)"))
+    }
+
     /// Segments may be so long that there are several where there is hardly room.
     pub fn segment_bytes_max(&self, shards: u64) -> u64 {
         let topic = self.topic_bytes.unwrap_or(u64::MAX) / SEGMENTS_PER_QUOTA;
@@ -90,17 +97,33 @@ impl State {
         if log.is_ephemeral() {
             return None;
         }
-        let bytes = log.disk_bytes() + log.open_bytes() as u64;
-        if let Some(max) = quota.topic_bytes.filter(|&max| max <= bytes) {
-            return Some(PublishError::Log(format!(
-                "quota: the topic's log takes {bytes} bytes of {max} (--max-topic-bytes)"
-            )));
-        }
+        quota.excess_of_topic(log).or_else(|| self.excess()).map(PublishError::Log)
+    }
+
+    /// Why all logs together take too much, if they do.
+    fn excess(&self) -> Option<String> {
         let total = self.usage.total();
-        let max = quota.data_bytes.filter(|&max| max <= total)?;
-        Some(PublishError::Log(format!(
-            "quota: the logs take {total} bytes of {max} (--max-data-bytes)"
-        )))
+        let max = self.config.quota.data_bytes.filter(|&max| max <= total)?;
+        Some(format!("quota: the logs take {total} bytes of {max} (--max-data-bytes)"))
+    }
+
+    /// Counts what a start found, and says what of it is too much. It stays all the same, also what
+    /// NSQ's disk queues had: only new messages give way, or have the oldest give way.
+    pub fn take_stock(&mut self) {
+        self.measure_usage();
+        let quota = self.config.quota;
+        let consequence = match quota.on_full {
+            OnFull::Reject => "no more messages are taken until some are finished",
+            OnFull::DropOldest => "the next message has the oldest dropped",
+        };
+        for (_, hosted) in self.topics.iter() {
+            if let Some(excess) = quota.excess_of_topic(hosted.topic.log()) {
+                tracing::warn!("TOPIC({}): {excess}: {consequence}", hosted.topic.name());
+            }
+        }
+        if let Some(excess) = self.excess() {
+            tracing::warn!("{excess}: {consequence}");
+        }
     }
 
     /// So many bytes were added to a topic's log.

@@ -122,6 +122,7 @@ async fn one_core(
     let state = State::new(here, placement, config.clone(), random);
     let shard = Rc::new(Shard::new(config, clock, state));
     shard.recover(Rc::new(catalogue)).await?;
+    shard.state.borrow_mut().take_stock();
     shard.turn.wake();
 
     let senders = Rc::new(senders);
