@@ -20,8 +20,6 @@ use protocol::name::TopicName;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// How often a task looks again at a folder that is being opened.
-const FOLDER_POLL: Duration = Duration::from_millis(1);
 /// How long a task waits that found no descriptor or no memory left.
 const SHORTAGE_PAUSE: Duration = Duration::from_secs(1);
 /// How often a core that is going down looks whether its logs are synced.
@@ -62,6 +60,7 @@ impl Shard {
                 state.note_open_files(key, now);
                 is_open
             };
+            self.topic_news.spread();
             self.turn.wake();
             if is_open {
                 return;
@@ -257,14 +256,12 @@ impl Shard {
 
     /// Waits until a topic's folder is open, or cannot be.
     pub(super) async fn folder_of(&self, key: TopicKey) -> Option<Rc<TopicFolder>> {
-        loop {
-            let folder = self.state.borrow().topics.get(key).map(|hosted| hosted.folder.clone());
-            match folder {
-                Some(Folder::Opening) => glommio::timer::sleep(FOLDER_POLL).await,
-                Some(Folder::Open(folder)) => return Some(folder),
-                Some(Folder::None | Folder::Failed(_)) | None => return None,
-            }
-        }
+        let opened = || match self.state.borrow().topics.get(key).map(|hosted| &hosted.folder) {
+            Some(Folder::Opening) => None,
+            Some(Folder::Open(folder)) => Some(Some(folder.clone())),
+            Some(Folder::None | Folder::Failed(_)) | None => Some(None),
+        };
+        self.topic_news.until(opened).await
     }
 }
 

@@ -18,9 +18,6 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-/// How often a task looks again at a topic that is being deleted.
-const LEAVING_POLL: Duration = Duration::from_millis(1);
-
 impl Shard {
     /// Starts the tasks that the last turn left.
     pub(super) fn start_jobs(self: &Rc<Self>) {
@@ -135,13 +132,12 @@ impl Shard {
 
     /// Waits until a topic that is being deleted is gone.
     async fn until_gone(&self, topic: TopicName) {
-        let is_leaving = || {
+        let is_gone = || {
             let state = self.state.borrow();
-            state.topics.key_of(topic).is_some_and(|key| state.topics[key].leaving)
+            let key = state.topics.key_of(topic);
+            key.is_none_or(|key| !state.topics[key].leaving).then_some(())
         };
-        while is_leaving() {
-            glommio::timer::sleep(LEAVING_POLL).await;
-        }
+        self.topic_news.until(is_gone).await;
     }
 
     /// Makes the channels that a new topic has on other brokers, as far as nsqlookupd knows them, and
@@ -277,15 +273,18 @@ impl Shard {
             if let Err(error) = removed {
                 tracing::error!("TOPIC({topic}) failed to remove its log - {error}");
             }
-            let mut state = self.state.borrow_mut();
-            if let Some(hosted) = state.topics.remove(key) {
-                let syncing = state.syncs.forget(key);
-                for (origin, waiter) in hosted.waiters.into_iter().chain(syncing) {
-                    let exiting = Err(crate::routing::request::PublishError::Exiting);
-                    state.published(origin, waiter, exiting);
+            {
+                let mut state = self.state.borrow_mut();
+                if let Some(hosted) = state.topics.remove(key) {
+                    let syncing = state.syncs.forget(key);
+                    for (origin, waiter) in hosted.waiters.into_iter().chain(syncing) {
+                        let exiting = Err(crate::routing::request::PublishError::Exiting);
+                        state.published(origin, waiter, exiting);
+                    }
                 }
-                self.turn.wake();
             }
+            self.topic_news.spread();
+            self.turn.wake();
         }
         applied.answer
     }

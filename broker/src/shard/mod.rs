@@ -53,7 +53,7 @@ use crate::routing::request::{
     Answer, Batch, CallKey, Publish, PublishError, Question, Request, Waiter,
 };
 use protocol::name::TopicName;
-use signal::Signal;
+use signal::{News, Signal};
 use state::{Call, State};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -76,6 +76,8 @@ pub struct Shard {
     pub turn: Signal,
     /// An earlier alarm was set, or the turn may have set one.
     pub alarms_changed: Signal,
+    /// A topic's folder was opened, or could not be, or a topic that was deleted is gone.
+    pub topic_news: News,
     /// The broker is told to stop.
     pub stopping: Signal,
     /// What all readers read into.
@@ -93,6 +95,7 @@ impl Shard {
             state: RefCell::new(state),
             turn: Signal::default(),
             alarms_changed: Signal::default(),
+            topic_news: News::default(),
             stopping: Signal::default(),
             read_buffer: RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice()),
             http_client: Client::new(format!("nsqd/{NSQ_VERSION}")),

@@ -1,10 +1,13 @@
-//! Wakes one task of this core, as often as it was asked to since it last looked.
+//! Wakes tasks of this core: one that does something whenever it is asked to, or all that wait until
+//! something is so.
+//!
+//! Does not know: what for.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
-/// See the head of this file.
+/// Wakes one task, as often as it was asked to since it last looked.
 #[derive(Debug, Default)]
 pub struct Signal {
     raised: Cell<bool>,
@@ -31,5 +34,31 @@ impl Signal {
             Poll::Pending
         })
         .await;
+    }
+}
+
+/// Wakes all tasks that wait.
+#[derive(Debug, Default)]
+pub struct News {
+    /// At most one for each task that waits, since none looks again before all were woken.
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl News {
+    /// Something has changed: whoever waits looks again.
+    pub fn spread(&self) {
+        self.waiting.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Looks now and whenever something has changed, until there is an answer.
+    pub async fn until<T>(&self, look: impl Fn() -> Option<T>) -> T {
+        poll_fn(|context| match look() {
+            Some(answer) => Poll::Ready(answer),
+            None => {
+                self.waiting.borrow_mut().push(context.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await
     }
 }
