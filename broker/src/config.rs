@@ -4,7 +4,7 @@
 
 use protocol::identify::Offer;
 use protocol::limits::Limits;
-use rustls::ServerConfig;
+use rustls::{ClientConfig, ServerConfig};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use startup::flags::{self, InvalidValue};
@@ -194,6 +194,8 @@ pub struct Config {
     pub limits: Limits,
     /// What clients are offered at IDENTIFY.
     pub offer: Offer,
+    /// Whether consumers that are near go before others.
+    pub is_topology_aware: bool,
     /// Messages that may wait in an ephemeral topic or channel.
     pub mem_queue_size: u64,
     /// Consumers a channel may have; 0: any number.
@@ -227,6 +229,8 @@ pub struct Config {
     /// What clients that want TLS are shown and asked for, if there is TLS. Never changed, so that
     /// all cores may hold the same.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Whom we believe when we ask over TLS; `None`: nobody.
+    pub client_tls: Option<Arc<ClientConfig>>,
     /// Who has to use TLS.
     pub tls_required: TlsRequired,
     /// Who is asked what clients may do; `None` when they may do everything.

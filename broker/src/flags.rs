@@ -268,9 +268,6 @@ pub const WITHOUT_EFFECT: [(&str, &str); 2] = [
     ("queue-scan-selection-count", "timeouts are looked at when they are due, by every shard"),
 ];
 
-/// Flags of nsqd's whose feature is not there.
-pub const NOT_YET: [&str; 3] = ["topology-region", "topology-zone", "enable-experiment"];
-
 /// The node id that this machine has when none is given, as a flag's text.
 fn own_node_id() -> String {
     node_id::default_node_id(&hostname::hostname()).to_string()
@@ -419,9 +416,10 @@ impl Flags {
                 deflate: self.deflate,
                 max_deflate_level,
                 auth_required: auth.is_some(),
-                topology_region: String::new(),
-                topology_zone: String::new(),
+                topology_region: self.topology_region,
+                topology_zone: self.topology_zone,
             },
+            is_topology_aware: self.enable_experiment.iter().any(|name| name == TOPOLOGY_AWARE),
             mem_queue_size: u64::try_from(self.mem_queue_size)
                 .map_err(|_| "--mem-queue-size must be 0 or more")?,
             max_channel_consumers: u64::try_from(self.max_channel_consumers)
@@ -457,6 +455,7 @@ impl Flags {
                 text => Some(address(text, "--https-address")?),
             },
             tls: None,
+            client_tls: None,
             tls_required,
             lookupd_addresses: self.nsqlookupd_tcp_addresses,
             started_at,
@@ -489,6 +488,9 @@ fn latencies(texts: &[String], window: Duration) -> Result<Option<Latencies>, St
     }
     Ok(Some(Latencies { quantiles: quantiles?, window }))
 }
+
+/// The one experiment that there is; other names are passed over (NSQ behaviour).
+const TOPOLOGY_AWARE: &str = "topology-aware-consumption";
 
 /// Messages after which nsqd syncs, unless it is told otherwise (NSQ behaviour).
 const SYNC_EVERY: i64 = 2_500;

@@ -96,10 +96,6 @@ fn start(flags: Flags, given: &Given) -> Result<(), String> {
     let stop = stop_signals().map_err(deaf)?;
     tracing::info!("{}", startup::version::line("nsqd"));
     tracing::info!("ID: {}", config.node_id);
-    // Some are on by default: only those who asked need to know.
-    for flag in flags::NOT_YET.into_iter().filter(|flag| given.contains(flag)) {
-        tracing::warn!("--{flag} has no effect: it is not offered to clients yet");
-    }
     for (flag, reason) in flags::WITHOUT_EFFECT.into_iter().filter(|(flag, _)| given.contains(flag))
     {
         tracing::info!("--{flag} has no effect: {reason}");
@@ -107,6 +103,9 @@ fn start(flags: Flags, given: &Given) -> Result<(), String> {
     let lock = preflight::lock_data_path(&config.data_path).map_err(instantiate)?;
     config.tls = tls.load().map_err(instantiate)?;
     config.offer.tls = config.tls.is_some();
+    if config.auth.is_some() {
+        config.client_tls = Some(tls.load_client().map_err(instantiate)?);
+    }
     if config.tls.is_none() {
         config.https_address = None;
     }

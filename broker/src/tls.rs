@@ -8,6 +8,7 @@
 //! cores, and NSQ's connections are few and long.
 
 use crate::config::{TlsMinVersion, TlsRequired};
+use rustls::client::Resumption;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::pem::{self, PemObject};
@@ -17,8 +18,8 @@ use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier}
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, Error, InconsistentKeys, RootCertStore, ServerConfig,
-    SignatureScheme,
+    ClientConfig, DigitallySignedStruct, DistinguishedName, Error, InconsistentKeys, RootCertStore,
+    ServerConfig, SignatureScheme, SupportedProtocolVersion,
 };
 use std::sync::Arc;
 
@@ -71,13 +72,9 @@ impl TlsSettings {
             "" => None,
             file => Some(roots_in(file)?),
         };
-        let versions: &[_] = match self.min_version {
-            TlsMinVersion::Tls13 => &[&TLS13],
-            _ => &[&TLS13, &TLS12],
-        };
         let clients = self.client_verifier(roots, &provider)?;
         let builder = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)
+            .with_protocol_versions(&self.versions())
             .map_err(|error| error.to_string())?;
         let certificates = Arc::new(SingleCertAndKey::from(certified));
         let mut config =
@@ -85,6 +82,34 @@ impl TlsSettings {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(config)
+    }
+
+    /// Whom the broker believes when it asks others: those that the roots in `--tls-root-ca-file`
+    /// have signed, or whom the machine trusts (NSQ behaviour).
+    ///
+    /// # Errors
+    /// A sentence that names the file.
+    pub fn load_client(&self) -> Result<Arc<ClientConfig>, String> {
+        let named = |reason| format!("failed to build client TLS config - {reason}");
+        let roots = match self.root_ca_file.as_str() {
+            // A machine without any is no reason not to start: perhaps nobody is asked over TLS.
+            "" => roots_of_the_machine().unwrap_or_else(|_| RootCertStore::empty()),
+            file => roots_in(file).map_err(named)?,
+        };
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&self.versions())
+            .map_err(|error| named(error.to_string()))?;
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        // A store of sessions would be shared by all cores.
+        config.resumption = Resumption::disabled();
+        Ok(Arc::new(config))
+    }
+
+    fn versions(&self) -> Vec<&'static SupportedProtocolVersion> {
+        match self.min_version {
+            TlsMinVersion::Tls13 => vec![&TLS13],
+            _ => vec![&TLS13, &TLS12],
+        }
     }
 
     fn certified_key(&self, provider: &CryptoProvider) -> Result<CertifiedKey, String> {

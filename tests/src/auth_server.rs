@@ -1,10 +1,14 @@
 //! An authorization server in the test itself: it answers as the test says, and remembers what it
 //! was asked. Knows requests as NSQ sends them, one a connection.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+
+use rustls::{ServerConnection, StreamOwned};
+
+use crate::layers::Certificates;
 
 /// What a server was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,19 +74,42 @@ pub struct AuthServer {
 
 impl AuthServer {
     /// A server that answers each request, in a thread of its own, with what `answer` makes of it.
-    ///
-    /// # Panics
-    /// When there is no port to listen on.
     #[must_use]
     pub fn start(answer: impl Fn(&Asked) -> Told + Send + Sync + 'static) -> Self {
+        Self::over(answer, Some)
+    }
+
+    /// The same over TLS.
+    #[must_use]
+    pub fn over_tls(
+        certificates: &Certificates,
+        answer: impl Fn(&Asked) -> Told + Send + Sync + 'static,
+    ) -> Self {
+        let config = Arc::new(certificates.server());
+        Self::over(answer, move |stream| {
+            Some(StreamOwned::new(ServerConnection::new(config.clone()).ok()?, stream))
+        })
+    }
+
+    /// # Panics
+    /// When there is no port to listen on.
+    fn over<S: Read + Write>(
+        answer: impl Fn(&Asked) -> Told + Send + Sync + 'static,
+        wrap: impl Fn(TcpStream) -> Option<S> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
         let address = listener.local_addr().expect("a port has a number");
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (book, answer) = (asked.clone(), Arc::new(answer));
+        let (book, serves) = (asked.clone(), Arc::new((answer, wrap)));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (book, answer) = (book.clone(), answer.clone());
-                thread::spawn(move || serve(stream, &book, &*answer));
+                let (book, serves) = (book.clone(), serves.clone());
+                thread::spawn(move || {
+                    let (answer, wrap) = &*serves;
+                    if let Some(stream) = wrap(stream) {
+                        serve(stream, &book, answer);
+                    }
+                });
             }
         });
         Self { address, asked }
@@ -105,8 +132,7 @@ impl AuthServer {
 }
 
 /// Serves a connection that may carry several requests, as Go's clients keep theirs.
-fn serve(stream: TcpStream, book: &Mutex<Vec<Asked>>, answer: &dyn Fn(&Asked) -> Told) {
-    let mut writer = stream.try_clone().expect("a socket can be cloned");
+fn serve(stream: impl Read + Write, book: &Mutex<Vec<Asked>>, answer: &dyn Fn(&Asked) -> Told) {
     let mut reader = BufReader::new(stream);
     while let Some(asked) = read_request(&mut reader) {
         book.lock().expect("no thread panics with it").push(asked.clone());
@@ -114,13 +140,13 @@ fn serve(stream: TcpStream, book: &Mutex<Vec<Asked>>, answer: &dyn Fn(&Asked) ->
         let length = body.len();
         let answer =
             format!("HTTP/1.1 {status}\r\n{header}\r\nContent-Length: {length}\r\n\r\n{body}");
-        if writer.write_all(answer.as_bytes()).is_err() {
+        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
             return;
         }
     }
 }
 
-fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
+fn read_request(reader: &mut impl BufRead) -> Option<Asked> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|&bytes| 0 < bytes)?;
     let mut words = line.split(' ');

@@ -15,7 +15,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme,
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConfig, SignatureScheme,
     SupportedProtocolVersion,
 };
 
@@ -258,6 +258,22 @@ impl Certificates {
             format!("--tls-key={}", self.file("server.key").display()),
             "--https-address=127.0.0.1:0".to_owned(),
         ]
+    }
+
+    /// A server that shows the certificate of `server` and asks for none.
+    ///
+    /// # Panics
+    /// When the files are not there.
+    #[must_use]
+    pub fn server(&self) -> ServerConfig {
+        let certificate = CertificateDer::from_pem_file(self.file("server.pem"));
+        let key = PrivateKeyDer::from_pem_file(self.file("server.key"));
+        ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the versions are good")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.expect("it is there")], key.expect("it is there"))
+            .expect("they belong together")
     }
 
     /// A client that takes any certificate of the broker's, speaks these versions, and shows the

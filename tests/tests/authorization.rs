@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use rustls::version::{TLS12, TLS13};
 use tests::auth_server::{Asked, AuthServer, Told};
 use tests::broker::Broker;
 use tests::client::{Client, Frame, Seen, many, with_body};
+use tests::layers::Certificates;
 use tests::patience::{SOON, eventually};
 use tests::process::Process;
 use tests::programs::{Maker, only_ours, ours, real, under_test};
@@ -351,6 +353,64 @@ fn a_server_that_does_not_answer_fails_its_client_and_holds_up_nobody_else() {
         late.send(&auth("slow"));
         assert_eq!(late.error(), FAILED);
         late.closed();
+    });
+}
+
+#[test]
+fn a_server_is_asked_over_tls_where_its_address_or_itself_says_so() {
+    let certificates = Certificates::new();
+    let root = format!("--tls-root-ca-file={}", certificates.file("ca.pem").display());
+    with_each(|maker| {
+        let safe = AuthServer::over_tls(&certificates, |_| grants(3600, EVERYTHING));
+        let port = safe.address.port();
+        let hint = AuthServer::start(move |_| Told {
+            body: format!(r#"{{"message":"TLS_REQUIRED","https_port":{port}}}"#),
+            ..Told::status("403 Forbidden")
+        });
+        let by_name = format!("--auth-http-address=https://localhost:{port}/safe");
+        for (flag, target) in [(&by_name, "/safe?"), (&hint.flag(), "/auth?")] {
+            let broker = Broker::of(maker, &[flag, &root]);
+            let mut client = broker.client();
+            client.send(&auth("word"));
+            assert_eq!(client.response(), TOLD, "{maker:?} {flag}");
+            let asked = safe.asked().pop().expect("it was asked");
+            assert!(asked.target.starts_with(target), "{}", asked.target);
+            assert_eq!(asked.secret(), "word");
+        }
+        // Whom nobody has vouched for is told nothing.
+        let count = safe.asked().len();
+        let distrustful = Broker::of(maker, &[&by_name]);
+        let mut client = distrustful.client();
+        client.send(&auth("word"));
+        assert_eq!(client.error(), FAILED);
+        client.closed();
+        assert_eq!(safe.asked().len(), count);
+    });
+}
+
+#[test]
+fn a_server_is_told_of_tls_and_of_the_name_in_the_clients_certificate() {
+    let certificates = Certificates::new();
+    with_each(|maker| {
+        let server = AuthServer::start(|_| grants(3600, EVERYTHING));
+        let mut flags = certificates.flags();
+        flags.push("--tls-client-auth-policy=require".to_owned());
+        // Its probe, too, would have to speak TLS.
+        flags.push("--tls-required=tcp-https".to_owned());
+        flags.push(server.flag());
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let broker = Broker::of(maker, &flags);
+        for (shows, common_name) in [("client", "client"), ("stranger", "rcgen+self+signed+cert")] {
+            let mut client = broker.client();
+            client.identify(r#"{"feature_negotiation":true,"tls_v1":true}"#);
+            client.begin_tls(certificates.client(Some(shows), &[&TLS12, &TLS13]));
+            client.send(&auth("word"));
+            assert_eq!(client.response(), TOLD, "{maker:?}");
+            let asked = server.asked().pop().expect("it was asked");
+            let expected =
+                format!("/auth?common_name={common_name}&remote_ip=127.0.0.1&secret=word&tls=true");
+            assert_eq!(asked.target, expected, "{maker:?}");
+        }
     });
 }
 

@@ -6,6 +6,7 @@
 
 use super::in_flight::Delivery;
 use super::latency::Age;
+use super::locality::Nearness;
 use super::subscribers::Terms;
 use super::{Channel, Outgoing, Requeued, Room};
 use crate::clock::Now;
@@ -111,7 +112,7 @@ impl Channel {
                     }
                     Some(frames) => self.insert_read(run.first, &frames, is_kept, delivery, now),
                 }
-                self.sent(key, u64::from(run.count));
+                self.sent(key, terms.locality.counts_as, u64::from(run.count));
                 None
             }
             // Its deferral is known since it was accepted; without one it would be delivered twice.
@@ -181,7 +182,7 @@ impl Channel {
                 is_noted: true,
             },
         );
-        self.sent(key, 1);
+        self.sent(key, terms.locality.counts_as, 1);
         None
     }
 
@@ -225,9 +226,14 @@ impl Channel {
         Age::of(now.wall.0.saturating_sub(published))
     }
 
-    fn sent(&mut self, key: SubscriberKey, count: u64) {
+    fn sent(&mut self, key: SubscriberKey, nearness: Nearness, count: u64) {
         self.subscribers.sent(key, count);
         self.counts.delivered += count;
+        match nearness {
+            Nearness::Zone => self.counts.delivered_to_zone += count,
+            Nearness::Region => self.counts.delivered_to_region += count,
+            Nearness::Anywhere => {}
+        }
     }
 
     fn is_discarded(&mut self, terms: Terms) -> bool {
@@ -257,6 +263,7 @@ fn is_sampled(terms: Terms) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::Locality;
     use crate::clock::Tick;
     use crate::log::{KeptMessage, LogOptions};
     use crate::message::Timestamp;
@@ -302,6 +309,7 @@ mod tests {
             connection: ConnectionKey::default(),
             message_timeout: Duration::from_secs(60),
             sample_rate: 0,
+            locality: Locality::default(),
         };
         let consumer = channel.subscribe(terms);
         channel.set_ready_count(consumer, 100);
@@ -353,6 +361,7 @@ mod tests {
             connection: ConnectionKey::default(),
             message_timeout: Duration::from_secs(60),
             sample_rate: 0,
+            locality: Locality::default(),
         });
         channel.set_ready_count(consumer, 100);
         // The topic was paused after five of the messages.

@@ -23,11 +23,13 @@ pub mod deferred;
 mod delivery;
 pub mod in_flight;
 pub mod latency;
+pub mod locality;
 mod record;
 pub mod skips;
 pub mod subscribers;
 
 pub use in_flight::Delivery;
+pub use locality::Locality;
 pub use skips::Skips;
 pub use subscribers::{Returned, Subscriber, Terms};
 
@@ -100,6 +102,10 @@ pub struct Counts {
     pub timed_out: u64,
     /// Messages sent, for the first time or again.
     pub delivered: u64,
+    /// Of these, those sent within the broker's zone.
+    pub delivered_to_zone: u64,
+    /// Of these, those sent to another zone of its region.
+    pub delivered_to_region: u64,
 }
 
 /// See the head of this file.

@@ -4,6 +4,7 @@
 //! and whether its connection can take more bytes. Does not know: messages, sockets.
 //! Lives on the core that owns the topic.
 
+use super::locality::{LINES, Locality};
 use crate::keys::{ConnectionKey, SubscriberKey};
 use slotmap::SlotMap;
 use std::collections::VecDeque;
@@ -19,6 +20,8 @@ pub struct Terms {
     /// 0 or 100: every message. Else a message taken for it is thrown away with a probability of
     /// (99 - rate) in 100 (NSQ behaviour).
     pub sample_rate: u8,
+    /// How near it is.
+    pub locality: Locality,
 }
 
 /// One consumer.
@@ -54,7 +57,8 @@ pub struct Subscribers {
     by_key: SlotMap<SubscriberKey, Subscriber>,
     /// Those that could take a message when they were put here; checked again when taken out.
     /// Invariant: all of them are there, each once.
-    line: VecDeque<SubscriberKey>,
+    /// One line for each distance; those who are nearer go before those who are not.
+    lines: [VecDeque<SubscriberKey>; LINES],
 }
 
 impl Subscribers {
@@ -87,7 +91,7 @@ impl Subscribers {
         let left = self.by_key.remove(key)?;
         if left.in_line {
             // Nobody may ask for the next in line for long, while others come and go.
-            self.line.retain(|there| *there != key);
+            self.lines[left.terms.locality.line].retain(|there| *there != key);
         }
         Some(left)
     }
@@ -103,7 +107,7 @@ impl Subscribers {
         change(subscriber);
         if !subscriber.in_line && 0 < subscriber.window() {
             subscriber.in_line = true;
-            self.line.push_back(key);
+            self.lines[subscriber.terms.locality.line].push_back(key);
         }
     }
 
@@ -145,22 +149,24 @@ impl Subscribers {
         }
     }
 
-    /// Who gets the next messages, and how many of `waiting` at most. The line goes round, and
-    /// what waits is shared out among all in line.
+    /// Who gets the next messages, and how many of `waiting` at most. The first line in which
+    /// anybody can take one goes round, and what waits is shared out among all in it.
     pub fn next(&mut self, waiting: u64) -> Option<(SubscriberKey, u64)> {
-        loop {
-            let key = *self.line.front()?;
-            let in_line = self.line.len() as u64;
-            let subscriber = self.by_key.get_mut(key).expect("who leaves leaves the line");
-            let window = subscriber.window();
-            if window == 0 {
-                subscriber.in_line = false;
-                self.line.pop_front();
-                continue;
+        for line in &mut self.lines {
+            while let Some(&key) = line.front() {
+                let in_line = line.len() as u64;
+                let subscriber = self.by_key.get_mut(key).expect("who leaves leaves the line");
+                let window = subscriber.window();
+                if window == 0 {
+                    subscriber.in_line = false;
+                    line.pop_front();
+                    continue;
+                }
+                line.rotate_left(1);
+                return Some((key, window.min(waiting.div_ceil(in_line)).max(1)));
             }
-            self.line.rotate_left(1);
-            return Some((key, window.min(waiting.div_ceil(in_line)).max(1)));
         }
+        None
     }
 
     /// Whether anybody can take a message now.
@@ -188,6 +194,8 @@ pub enum Returned {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::identify::{Offer, Settings};
+    use protocol::limits::Limits;
 
     fn three_with(ready_counts: [u64; 3]) -> (Subscribers, [SubscriberKey; 3]) {
         let mut subscribers = Subscribers::default();
@@ -196,6 +204,7 @@ mod tests {
                 connection: ConnectionKey::default(),
                 message_timeout: Duration::from_secs(60),
                 sample_rate: 0,
+                locality: Locality::default(),
             })
         });
         for (key, ready_count) in keys.into_iter().zip(ready_counts) {
@@ -224,13 +233,60 @@ mod tests {
     }
 
     #[test]
+    fn whoever_is_nearer_goes_first_as_long_as_the_window_allows() {
+        let mut subscribers = Subscribers::default();
+        let broker = offer("r", "z");
+        let mut subscribe = |region: &str, zone: &str| {
+            let consumer = Settings {
+                topology_region: region.to_owned(),
+                topology_zone: zone.to_owned(),
+                ..Settings::default_for("", &Limits::default())
+            };
+            subscribers.insert(Terms {
+                connection: ConnectionKey::default(),
+                message_timeout: Duration::from_secs(60),
+                sample_rate: 0,
+                locality: Locality::of(&consumer, &broker),
+            })
+        };
+        let [far, near, nearest] = [subscribe("q", "y"), subscribe("r", "y"), subscribe("r", "z")];
+        for key in [far, near, nearest] {
+            subscribers.set_ready_count(key, 2);
+        }
+        for (taken, key) in [(2, nearest), (2, near), (2, far)] {
+            assert_eq!(subscribers.next(10), Some((key, taken)));
+            subscribers.sent(key, taken);
+        }
+        assert_eq!(subscribers.next(10), None);
+        for key in [far, nearest] {
+            subscribers.returned(key, Returned::Finished);
+        }
+        assert_eq!(subscribers.next(10), Some((nearest, 1)));
+        subscribers.remove(nearest);
+        assert_eq!(subscribers.next(10), Some((far, 1)));
+    }
+
+    fn offer(region: &str, zone: &str) -> Offer {
+        Offer {
+            version: String::new(),
+            tls: false,
+            snappy: false,
+            deflate: false,
+            max_deflate_level: 1,
+            auth_required: false,
+            topology_region: region.to_owned(),
+            topology_zone: zone.to_owned(),
+        }
+    }
+
+    #[test]
     fn those_who_left_stand_in_line_no_more() {
         let (mut subscribers, [ann, bob, eve]) = three_with([10, 10, 10]);
         subscribers.remove(ann);
         subscribers.remove(eve);
         assert_eq!(subscribers.next(10), Some((bob, 10)), "it shares with nobody");
         subscribers.remove(bob);
-        assert_eq!(subscribers.line.len(), 0);
+        assert!(subscribers.lines.iter().all(VecDeque::is_empty));
     }
 
     #[test]
@@ -250,6 +306,7 @@ mod tests {
             connection: ConnectionKey::default(),
             message_timeout: Duration::from_secs(1),
             sample_rate: 0,
+            locality: Locality::default(),
         });
         assert!(subscribers.get(ann).is_none());
         subscribers.returned(ann, Returned::TimedOut);

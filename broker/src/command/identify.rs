@@ -31,6 +31,7 @@ pub fn identify(state: &mut State, key: ConnectionKey, body: &[u8], now: Now) ->
             session.conversation.heartbeats = settings.heartbeat_interval.is_some();
             session.heartbeat = Heartbeat::start(settings.heartbeat_interval, now.tick);
             session.settings = settings;
+            session.identified = true;
             connection.answer(Reply::Response(body));
             // From here until the last layer is there.
             connection.is_upgrading = tls || snappy || deflate.is_some();

@@ -1,6 +1,6 @@
 //! SUB: a connection becomes a consumer of one channel, on the core that owns the topic.
 
-use crate::channel::Terms;
+use crate::channel::{Locality, Terms};
 use crate::clock::Now;
 use crate::connection::Subscription;
 use crate::keys::ConnectionKey;
@@ -41,10 +41,16 @@ pub fn subscribe(
         let refusal = Refusal::consumer_limit(topic.as_str(), channel.as_str(), consumers_max);
         return refuse(state, key, refusal);
     }
+    let locality = if state.config.is_topology_aware && connection.session.identified {
+        Locality::of(&connection.session.settings, &state.config.offer)
+    } else {
+        Locality::default()
+    };
     let subscriber = there.subscribe(Terms {
         connection: key,
         message_timeout: connection.session.settings.message_timeout,
         sample_rate: connection.session.settings.sample_rate,
+        locality,
     });
     connection.subscription =
         Some(Subscription { topic: topic_key, channel: channel_key, subscriber });

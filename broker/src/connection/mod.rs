@@ -68,6 +68,8 @@ pub struct Session {
     pub authorization: Authorization,
     /// Whether it said its magic.
     pub introduced: bool,
+    /// Whether it said IDENTIFY.
+    pub identified: bool,
     /// Seconds since the Unix epoch.
     pub connected_at: i64,
     /// Messages it published, by topic.

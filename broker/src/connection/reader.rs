@@ -55,7 +55,8 @@ pub async fn serve(shard: Rc<Shard>, key: ConnectionKey, unread: Vec<u8>) {
                 reader.execute_unread()
             }
             Step::Authorize(reason) => {
-                reader.shard.authorize(key, reason).await;
+                // It is large, and most connections never need it.
+                Box::pin(reader.shard.authorize(key, reason)).await;
                 reader.execute_unread()
             }
             Step::Upgrade(upgrade) => {

@@ -11,12 +11,15 @@ use glommio::net::TcpStream;
 use glommio::sync::Semaphore;
 use protocol::http::client::{Answer, AnswerReader, BadAnswer, Request};
 use protocol::http::url::BadUrl;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// So many redirects are followed, as by Go's clients.
@@ -54,8 +57,8 @@ pub enum Failure {
     Redirect(BadUrl),
     /// There were too many redirects.
     Redirects,
-    /// It was to be asked over TLS.
-    Tls,
+    /// TLS failed.
+    Tls(String),
 }
 
 impl fmt::Display for Failure {
@@ -67,7 +70,7 @@ impl fmt::Display for Failure {
             Self::Answer(error) => write!(f, "{error}"),
             Self::Redirect(error) => write!(f, "redirected to a bad address: {error}"),
             Self::Redirects => write!(f, "stopped after {REDIRECTS_MAX} redirects"),
-            Self::Tls => write!(f, "https is not spoken yet"),
+            Self::Tls(error) => write!(f, "tls: {error}"),
         }
     }
 }
@@ -84,15 +87,17 @@ impl From<BadAnswer> for Failure {
 #[derive(Debug)]
 pub struct Client {
     user_agent: String,
+    /// Whom it believes over TLS; `None`: nobody.
+    tls: Option<Arc<ClientConfig>>,
     lookups: Rc<Semaphore>,
     requests: Semaphore,
 }
 
 impl Client {
-    /// One that calls itself `user_agent`.
-    pub fn new(user_agent: String) -> Self {
+    /// One that calls itself `user_agent`, and believes over TLS whom `tls` says.
+    pub fn new(user_agent: String, tls: Option<Arc<ClientConfig>>) -> Self {
         let lookups = Rc::new(Semaphore::new(LOOKUPS_MAX));
-        Self { user_agent, lookups, requests: Semaphore::new(REQUESTS_MAX) }
+        Self { user_agent, tls, lookups, requests: Semaphore::new(REQUESTS_MAX) }
     }
 
     /// Asks, and waits for an answer with at most `body_bytes_max` bytes of content. Redirects are
@@ -130,13 +135,26 @@ impl Client {
         patience: Patience,
         body_bytes_max: usize,
     ) -> Result<Answer, Failure> {
-        if request.url.is_https {
-            return Err(Failure::Tls);
-        }
+        let session =
+            if request.url.is_https { Some(self.tls_session(&request.url.host)?) } else { None };
         let place = request.url.host_and_port();
         let connecting = self.connect(&place, patience.connect);
         let mut stream = within(patience.connect, connecting).await?;
-        exchange(&mut stream, &request.encode(&self.user_agent), body_bytes_max).await
+        let bytes = request.encode(&self.user_agent);
+        match session {
+            None => exchange(&mut stream, &bytes, body_bytes_max).await,
+            Some(session) => exchange_over(session, &mut stream, &bytes, body_bytes_max).await,
+        }
+    }
+
+    fn tls_session(&self, host: &str) -> Result<ClientConnection, Failure> {
+        let failed = |error: &dyn fmt::Display| Failure::Tls(error.to_string());
+        let config = self.tls.clone().ok_or(Failure::Tls("nobody is believed".to_owned()))?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(&error))?;
+        let mut session = ClientConnection::new(config, name).map_err(|error| failed(&error))?;
+        // What is sent is bounded already.
+        session.set_buffer_limit(None);
+        Ok(session)
     }
 
     /// Connects to the first of the host's addresses that answers.
@@ -207,7 +225,7 @@ async fn exchange(
     // A server may answer, and close, before it has read all of the request.
     let written = stream.write_all(request).await;
     let mut reader = AnswerReader::new(body_bytes_max);
-    let mut buffer = [0; READ_BYTES];
+    let mut buffer = vec![0; READ_BYTES];
     loop {
         match stream.read(&mut buffer).await {
             Ok(0) => return Ok(reader.finish()?),
@@ -217,6 +235,41 @@ async fn exchange(
                 }
             }
             Err(error) => return Err(Failure::Exchange(written.err().unwrap_or(error))),
+        }
+    }
+}
+
+/// As [`exchange`], inside TLS.
+async fn exchange_over(
+    mut session: ClientConnection,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    request: &[u8],
+    body_bytes_max: usize,
+) -> Result<Answer, Failure> {
+    // It goes out when the handshake is over.
+    session.writer().write_all(request).map_err(Failure::Exchange)?;
+    let mut reader = AnswerReader::new(body_bytes_max);
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let mut wire = Vec::new();
+        while session.wants_write() {
+            session.write_tls(&mut wire).map_err(Failure::Exchange)?;
+        }
+        stream.write_all(&wire).await.map_err(Failure::Exchange)?;
+        let came = stream.read(&mut buffer).await.map_err(Failure::Exchange)?;
+        if came == 0 {
+            return Ok(reader.finish()?);
+        }
+        let mut rest = &buffer[..came];
+        while !rest.is_empty() {
+            session.read_tls(&mut rest).map_err(Failure::Exchange)?;
+            let state =
+                session.process_new_packets().map_err(|error| Failure::Tls(error.to_string()))?;
+            let mut plain = vec![0; state.plaintext_bytes_to_read()];
+            session.reader().read_exact(&mut plain).map_err(Failure::Exchange)?;
+            if reader.feed(&plain)? || state.peer_has_closed() {
+                return Ok(reader.finish()?);
+            }
         }
     }
 }
@@ -237,7 +290,6 @@ mod tests {
     use super::*;
     use glommio::{LocalExecutorBuilder, Placement};
     use protocol::http::url::Url;
-    use std::io::Read as _;
     use std::net::TcpListener;
 
     const PATIENCE: Patience =
@@ -268,7 +320,7 @@ mod tests {
         let url = Url::parse(url).unwrap();
         let executor = LocalExecutorBuilder::new(Placement::Unbound).make().unwrap();
         executor.run(async move {
-            Client::new("test/1".to_owned()).ask(Request::get(url), patience, 10).await
+            Client::new("test/1".to_owned(), None).ask(Request::get(url), patience, 10).await
         })
     }
 

@@ -11,28 +11,36 @@ use super::Shard;
 use crate::command::authorize::{Reason, answered};
 use crate::config::{AuthMethod, AuthServers};
 use crate::connection::authorization::check_expressions;
+use crate::connection::layers::Layers;
 use crate::disk;
 use crate::http::client::Patience;
 use crate::keys::ConnectionKey;
 use crate::limits::AUTH_ANSWER_BYTES_MAX;
 use protocol::authorization::{Grants, Question};
-use protocol::http::client::Request;
+use protocol::http::client::{Answer, Request};
 use protocol::http::url::Url;
+use serde_json::Value;
 use std::io;
 use std::rc::Rc;
 
 impl Shard {
     /// Asks what the client of a connection may do, and lets it know, or refuses it.
     pub async fn authorize(self: &Rc<Self>, key: ConnectionKey, reason: Reason) {
-        let (secret, remote_ip, start) = {
+        let (secret, remote_ip, common_name, start) = {
             let mut state = self.state.borrow_mut();
             let start = state.any_number();
             let Some(connection) = state.connections.get(key) else { return };
             let Some(secret) = connection.session.authorization.secret() else { return };
-            (secret.clone(), connection.session.peer.host(), start)
+            let layers = connection.layers.as_deref().filter(|there| there.tls_facts().is_some());
+            let common_name = layers.map(Layers::common_name);
+            (secret.clone(), connection.session.peer.host(), common_name, start)
         };
-        let question =
-            Question { secret: &secret, remote_ip: &remote_ip, tls: false, common_name: "" };
+        let question = Question {
+            secret: &secret,
+            remote_ip: &remote_ip,
+            tls: common_name.is_some(),
+            common_name: common_name.as_deref().unwrap_or_default(),
+        };
         let outcome = self.ask_any(&question, start).await;
         let now = self.clock.now();
         answered(&mut self.state.borrow_mut(), key, reason, outcome, now);
@@ -78,8 +86,15 @@ impl Shard {
             connect: self.config.http_client_connect_timeout,
             whole: self.config.http_client_request_timeout,
         };
-        let asked = self.http_client.ask(request, patience, AUTH_ANSWER_BYTES_MAX).await;
-        let answer = asked.map_err(|failure| failure.to_string())?;
+        let ask = |request| self.http_client.ask(request, patience, AUTH_ANSWER_BYTES_MAX);
+        let asked = ask(request.clone()).await;
+        let mut answer = asked.map_err(|failure| failure.to_string())?;
+        if let Some(port) = https_port(&answer)
+            && !request.url.is_https
+        {
+            let request = Request { url: request.url.over_tls(port), ..request };
+            answer = ask(request).await.map_err(|failure| failure.to_string())?;
+        }
         if answer.status != 200 {
             // The body is left out: a server may repeat the secret in it.
             return Err(format!("got response {} {}", answer.status, answer.reason));
@@ -91,6 +106,15 @@ impl Shard {
         });
         checked.await.map_err(|error| error.to_string())
     }
+}
+
+/// Where a server wants to be asked over TLS, if it says so as NSQ's own servers do (NSQ behaviour).
+fn https_port(answer: &Answer) -> Option<u16> {
+    if answer.status != 403 {
+        return None;
+    }
+    let hint: Value = serde_json::from_slice(&answer.body).ok()?;
+    u16::try_from(hint.get("https_port")?.as_u64()?).ok().filter(|&port| port != 0)
 }
 
 /// Where a server is asked: what is no URL yet is a host, and a port.

@@ -192,6 +192,7 @@ impl Shard {
             },
             authorization: Authorization::default(),
             introduced: false,
+            identified: false,
             connected_at: now.wall.0 / 1_000_000_000,
             published: BTreeMap::new(),
             following: Following::default(),

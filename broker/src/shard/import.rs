@@ -298,6 +298,7 @@ impl Import {
 #[expect(clippy::disallowed_methods, reason = "a test may wait for the disk")]
 mod tests {
     use super::*;
+    use crate::channel::Locality;
     use crate::channel::{Outgoing, Room, Terms};
     use crate::clock::Clock;
     use crate::flags::Flags;
@@ -390,7 +391,12 @@ mod tests {
                 let channel = topic.channel_mut(channel);
                 let message_timeout = Duration::from_secs(60);
                 let connection = ConnectionKey::default();
-                let terms = Terms { connection, message_timeout, sample_rate: 0 };
+                let terms = Terms {
+                    connection,
+                    message_timeout,
+                    sample_rate: 0,
+                    locality: Locality::default(),
+                };
                 let subscriber = channel.subscribe(terms);
                 channel.set_ready_count(subscriber, 1_000);
             }

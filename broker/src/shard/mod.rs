@@ -88,6 +88,7 @@ pub struct Shard {
 
 impl Shard {
     fn new(config: Rc<Config>, clock: Clock, state: State) -> Self {
+        let http_client = Client::new(format!("nsqd/{NSQ_VERSION}"), config.client_tls.clone());
         Self {
             here: state.here,
             config,
@@ -98,7 +99,7 @@ impl Shard {
             topic_news: News::default(),
             stopping: Signal::default(),
             read_buffer: RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice()),
-            http_client: Client::new(format!("nsqd/{NSQ_VERSION}")),
+            http_client,
         }
     }
 

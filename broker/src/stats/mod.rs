@@ -190,10 +190,12 @@ impl State {
             in_flight_count: channel.in_flight_count(),
             deferred_count: channel.deferred_count(),
             message_count: counts.messages,
-            zone_local_msg_count: 0,
-            region_local_msg_count: 0,
+            zone_local_msg_count: counts.delivered_to_zone,
+            region_local_msg_count: counts.delivered_to_region,
             // Without topology-aware consumption every delivery counts as global (NSQ behaviour).
-            global_msg_count: counts.delivered,
+            global_msg_count: counts.delivered
+                - counts.delivered_to_zone
+                - counts.delivered_to_region,
             requeue_count: counts.requeued,
             timeout_count: counts.timed_out,
             client_count: channel.subscriber_count() as u64,

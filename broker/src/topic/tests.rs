@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use super::{Rules, Topic};
-use crate::channel::{NotYours, Outgoing, Room, Terms};
+use crate::channel::{Locality, NotYours, Outgoing, Room, Terms};
 use crate::clock::{Now, Tick};
 use crate::keys::{ChannelKey, ConnectionKey, SubscriberKey};
 use crate::log::checkpoint::TopicCheckpoint;
@@ -214,6 +214,7 @@ impl Dialogue {
             connection,
             message_timeout: milliseconds(TIMEOUT),
             sample_rate,
+            locality: Locality::default(),
         });
         self.clients.insert(client, Client { channel, subscriber, connection });
         self.ready(client, ready_count);
@@ -958,6 +959,7 @@ fn memory_stays_bounded_while_one_channel_is_full_and_another_reads() {
         connection: ConnectionKey::default(),
         message_timeout: milliseconds(TIMEOUT),
         sample_rate: 0,
+        locality: Locality::default(),
     });
     topic.channel_mut(reading).set_ready_count(ann, 1_000);
     let mut finished = 0;

@@ -3,7 +3,7 @@
 //! is behind them is tried too.
 
 use crate::disk::{ALL, Disk, Message, ids, written};
-use broker::channel::{Outgoing, Room, Terms};
+use broker::channel::{Locality, Outgoing, Room, Terms};
 use broker::clock::{Now, Tick};
 use broker::import::marker::Marker;
 use broker::import::metadata::Metadata;
@@ -268,6 +268,7 @@ fn checkpoints() -> Vec<Vec<u8>> {
         connection: ConnectionKey::default(),
         message_timeout: Duration::from_secs(1),
         sample_rate: 0,
+        locality: Locality::default(),
     });
     for round in 0..3 {
         topic.channel_mut(key).set_ready_count(client, 2 + round);
@@ -338,6 +339,7 @@ fn read_checkpoint(bytes: &[u8]) {
             connection: ConnectionKey::default(),
             message_timeout: Duration::from_secs(1),
             sample_rate: 0,
+            locality: Locality::default(),
         });
         channel.set_ready_count(client, 100);
     }

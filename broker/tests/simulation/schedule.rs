@@ -4,7 +4,7 @@ use crate::model::{Model, ModelChannel, Number, Owed, Place, Unclaimed};
 use crate::random::Random;
 use crate::shell::{Committed, Opened, Shell, Synced, TIMEOUT_MAX, channel_name, topic_name};
 use crate::storage::{Fault, Refusals, Result, Storage};
-use broker::channel::{NotYours, Outgoing, Room, Terms};
+use broker::channel::{Locality, NotYours, Outgoing, Room, Terms};
 use broker::clock::{Now, Tick};
 use broker::keys::{ChannelKey, ConnectionKey, SubscriberKey};
 use broker::log::checkpoint::TopicCheckpoint;
@@ -391,8 +391,12 @@ impl Schedule {
             return;
         }
         let connection = self.connections.insert(name);
-        let terms =
-            Terms { connection, message_timeout: Duration::from_millis(TIMEOUT), sample_rate: 0 };
+        let terms = Terms {
+            connection,
+            message_timeout: Duration::from_millis(TIMEOUT),
+            sample_rate: 0,
+            locality: Locality::default(),
+        };
         let subscriber = self.shell.topic.channel_mut(channel).subscribe(terms);
         self.visits += 1;
         let visit = self.visits;

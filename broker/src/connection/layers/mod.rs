@@ -12,6 +12,7 @@
 //! came for it; what came and was not opened is no more than one read of the socket; what is sealed
 //! and not sent is no more than [`WIRE_BYTES_FULL`] and one piece.
 
+mod certificate;
 mod deflate;
 mod snappy;
 #[cfg(test)]
@@ -125,6 +126,11 @@ impl Layers {
     /// What was agreed for TLS, if it is there.
     pub fn tls_facts(&self) -> Option<TlsFacts> {
         self.tls.as_ref().map(|tls| tls.facts())
+    }
+
+    /// The name in the certificate that the client showed; empty when it showed none.
+    pub fn common_name(&self) -> String {
+        self.tls.as_ref().and_then(|tls| tls.common_name()).unwrap_or_default()
     }
 
     /// Whether the handshake of TLS is still under way. Until it is over nothing is sealed.

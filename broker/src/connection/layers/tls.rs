@@ -3,6 +3,7 @@
 //! Knows: `rustls`. Does not know: certificates and policies, which are in [`crate::tls`].
 
 use super::Broken;
+use super::certificate::common_name;
 use crate::connection::output::Output;
 use rustls::{
     AlertDescription, CertificateError, Error, PeerIncompatible, ProtocolVersion, ServerConfig,
@@ -58,6 +59,10 @@ impl Tls {
         let suite = self.session.negotiated_cipher_suite();
         let name = suite.and_then(|suite| suite.suite().as_str()).unwrap_or_default();
         TlsFacts { version, cipher_suite: name.replacen("TLS13_", "TLS_", 1) }
+    }
+
+    pub(super) fn common_name(&self) -> Option<String> {
+        common_name(self.session.peer_certificates()?.first()?)
     }
 
     /// Takes some of `input`, at least one byte, and decrypts what is whole; what is to be sent for

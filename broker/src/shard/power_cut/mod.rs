@@ -21,7 +21,7 @@ mod seeds;
 use super::state::State;
 use super::topics::Folder;
 use super::{Doors, Shard, run};
-use crate::channel::{Outgoing, Room, Terms};
+use crate::channel::{Locality, Outgoing, Room, Terms};
 use crate::clock::{Clock, Now};
 use crate::config::{Acknowledge, Config};
 use crate::disk::tape::{Change, Event, FileNumber, Tape};
@@ -354,7 +354,12 @@ async fn look_at_topic(
             found.channels.insert(name.to_string(), there);
             channel.set_paused(false);
             let message_timeout = Duration::from_secs(60);
-            let terms = Terms { connection, message_timeout, sample_rate: 0 };
+            let terms = Terms {
+                connection,
+                message_timeout,
+                sample_rate: 0,
+                locality: Locality::default(),
+            };
             let subscriber = channel.subscribe(terms);
             channel.set_ready_count(subscriber, 1_000_000);
         }
