@@ -346,7 +346,9 @@ impl Flags {
     /// # Errors
     /// A sentence that names the flag and what it allows.
     pub fn into_config(self, processors: usize, started_at: i64) -> Result<Config, String> {
-        let options = self.options();
+        let tls_required = self.tls_settings().required();
+        let mut options = self.options();
+        options.insert("tls_required".to_string(), tls_required.number().into());
         let data_path = self.data_path();
         let hostname = hostname::hostname();
         let shards = match self.shards {
@@ -368,7 +370,6 @@ impl Flags {
             data_bytes: bound(self.max_data_bytes, "--max-data-bytes")?,
             on_full: self.on_full,
         };
-        let tls_required = self.tls_settings().required();
         let statsd = Statsd {
             address: Some(self.statsd_address).filter(|address| !address.is_empty()),
             interval: self.statsd_interval,

@@ -82,9 +82,10 @@ fn where_tls_is_required_plain_http_is_refused() {
             assert_eq!(answer.header("Content-Type"), Some("application/json; charset=utf-8"));
             assert_eq!(answer.header("X-NSQ-Content-Type"), Some("nsq; version=1.0"));
         }
-        let to = format!("https://localhost:{}/topics", https.port());
+        // A policy is a requirement, and shown as one.
+        let to = format!("https://localhost:{}/config/tls_required", https.port());
         let Some(said) = curl(&certificates, &[&to]) else { return };
-        assert_eq!(said, "{\"message\":\"NOT_FOUND\"} 404;");
+        assert_eq!(said, "2 200;");
     }
     let (broker, _) = broker(&certificates, &["--tls-required=tcp-https"]);
     assert_eq!(broker.get("/ping").status, 200);

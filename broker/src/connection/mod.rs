@@ -118,8 +118,7 @@ pub struct Connection {
     pub output: Output,
     /// TLS and compression, if they were agreed.
     pub layers: Option<Box<Layers>>,
-    /// A layer is being agreed: no heartbeat may come between the words about it, and they have a
-    /// time limit of their own.
+    /// A layer is being agreed: no heartbeat may come between the words about it.
     pub is_upgrading: bool,
     /// What it reads from.
     pub subscription: Option<Subscription>,

@@ -101,6 +101,10 @@ impl Reader {
         let key = self.key;
         let shard = self.shard.clone();
         let limit = Duration::from_millis(HANDSHAKE_MILLISECONDS);
+        // It has a limit of its own, and is no silence. Whoever takes no bytes meanwhile is given up
+        // like any other.
+        let until = shard.clock.now().tick.plus(limit);
+        self.with_connection(|connection| connection.session.heartbeat.heard(until));
         let hands = async {
             loop {
                 if poll_fn(|context| self.poll_shake_hands(context)).await? {
@@ -161,7 +165,7 @@ impl Reader {
         self.finish_upgrade();
     }
 
-    /// Heartbeats begin.
+    /// Heartbeats go on.
     fn finish_upgrade(&mut self) {
         let now = self.shard.clock.now();
         self.with_connection(|connection| {

@@ -119,15 +119,13 @@ impl State {
                 }
                 return;
             }
-            if connection.is_upgrading {
-                // Looked after again when that is over.
-                return;
-            }
             match connection.session.heartbeat.due(now.tick, connection.blocked_since) {
                 Due::Nothing(at) => {
                     self.set_connection_alarm(key, at);
                     return;
                 }
+                // It would come between words that belong together.
+                Due::Beat if connection.is_upgrading => {}
                 Due::Beat => {
                     connection.output.gather(|bytes| bytes.extend_from_slice(frame::HEARTBEAT));
                     if !connection.queued_to_send {
