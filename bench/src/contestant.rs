@@ -116,7 +116,8 @@ impl Contestant {
         digits.filter_map(|digits| digits.parse().ok()).collect()
     }
 
-    fn ask(&self, method: &str, target: &str) -> String {
+    /// The whole answer to a request without a body.
+    pub(crate) fn ask(&self, method: &str, target: &str) -> String {
         let mut stream = TcpStream::connect(self.http).expect("the broker accepts");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a limit can be set");
         let head = format!("{method} {target} HTTP/1.1\r\nHost: bench\r\nContent-Length: 0\r\n");

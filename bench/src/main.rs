@@ -10,6 +10,7 @@ mod figures;
 mod latency;
 mod lookups;
 mod machine;
+mod statistics;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,6 +34,8 @@ enum Verb {
     Acknowledge(Figures),
     /// How long nsqlookupd takes to answer when it knows many nsqds with many topics.
     Lookups(Lookups),
+    /// What `/stats` of many topics and clients costs, and what messages feel of it.
+    Stats(Figures),
 }
 
 #[derive(clap::Args)]
@@ -85,6 +88,7 @@ fn main() {
         }
         Verb::Figures(told) => (figures::measure, told),
         Verb::Acknowledge(told) => (acknowledge::measure, told),
+        Verb::Stats(told) => (statistics::measure, told),
     };
     let ours = told.ours.unwrap_or_else(|| beside("nsqd"));
     let plan = Plan {

@@ -94,8 +94,12 @@ fn statsd_gets_the_lines_that_the_real_nsqd_pushes() {
         (&["--statsd-prefix=", "--statsd-udp-packet-size=100"], 100),
         (&["--statsd-prefix=a.%s.%s", "--statsd-exclude-ephemeral"], 508),
     ] {
-        let theirs = lines(Maker::Real, flags, bytes_max);
-        let own = lines(under_test(), flags, bytes_max);
+        // Both wait for their push most of the time.
+        let (theirs, own) = std::thread::scope(|scope| {
+            let theirs = scope.spawn(|| lines(Maker::Real, flags, bytes_max));
+            let own = lines(under_test(), flags, bytes_max);
+            (theirs.join().expect("its pushes come"), own)
+        });
         let set = |lines: &[String]| lines.iter().cloned().collect::<BTreeSet<_>>();
         assert_eq!(set(&own), set(&theirs), "{flags:?}");
         assert!(25 <= own.len(), "{own:?}");
