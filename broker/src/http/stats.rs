@@ -2,6 +2,7 @@
 
 use super::Refused;
 use super::incoming::Incoming;
+use crate::shard::statistics::breathe;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -44,7 +45,7 @@ async fn join(pieces: impl Iterator<Item = String>) -> String {
         since_turn += piece.len();
         if BYTES_AT_ONCE < since_turn {
             since_turn = 0;
-            glommio::executor().yield_now().await;
+            breathe().await;
         }
     }
     whole
