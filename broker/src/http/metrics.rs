@@ -9,6 +9,7 @@ use super::Refused;
 use super::incoming::Incoming;
 use crate::routing::request::{Answer, Question};
 use crate::shard::Shard;
+use crate::shard::statistics::breathe;
 use crate::stats::measures::{Histogram, Measures};
 use protocol::exposition::{CONTENT_TYPE, Text};
 use protocol::http::response::Response;
@@ -147,16 +148,16 @@ pub(super) async fn metrics(incoming: &mut Incoming<'_>) -> Result<Response, Ref
     // turn between two names.
     for figure in &TOPIC {
         push_topics(&mut text, figure, &stats);
-        glommio::executor().yield_now().await;
+        breathe().await;
     }
     for figure in &CHANNEL {
         push_channels(&mut text, figure, &stats);
-        glommio::executor().yield_now().await;
+        breathe().await;
     }
     if include_clients {
         for figure in &CLIENT {
             push_clients(&mut text, figure, &stats);
-            glommio::executor().yield_now().await;
+            breathe().await;
         }
     }
     Ok(Response::with_content_type(CONTENT_TYPE, text.into_string()))
