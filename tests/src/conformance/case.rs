@@ -275,6 +275,8 @@ fn lines_of(expected: &Expected, prefix: &str, line: &mut impl FnMut(&str)) {
     if expected.differs() {
         expected.real.iter().for_each(|text| line(&format!("{prefix}real {text}")));
         expected.ours.iter().for_each(|text| line(&format!("{prefix}ours {text}")));
+    } else if expected.real.is_empty() {
+        line(prefix);
     } else {
         expected.real.iter().for_each(|text| line(&format!("{prefix} {text}")));
     }

@@ -7,14 +7,16 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustls::ALL_VERSIONS;
 use serde_json::Value;
 
 use crate::client::{MAGIC, with_body};
 use crate::conformance::bytes::{Names, sent};
 use crate::conformance::case::{Case, Step};
 use crate::conformance::mask::masked_answer;
-use crate::conformance::wire::{Speech, Wire};
+use crate::conformance::wire::{Layer, Speech, Wire};
 use crate::http;
+use crate::layers::Certificates;
 use crate::patience::SOON;
 
 /// What was seen: for each step that sees or counts, its lines; then, for each connection on which
@@ -36,9 +38,15 @@ const LAST_TOPIC: &str = "end-of-case";
 
 /// Runs a case against the broker that listens on these ports.
 #[must_use]
-pub fn run(case: &Case, tcp: SocketAddr, http: SocketAddr) -> Transcript {
+pub fn run(
+    case: &Case,
+    certificates: &Certificates,
+    tcp: SocketAddr,
+    http: SocketAddr,
+) -> Transcript {
     let mut dialogue = Dialogue {
         case,
+        certificates,
         tcp,
         http,
         wires: BTreeMap::new(),
@@ -55,6 +63,7 @@ pub fn run(case: &Case, tcp: SocketAddr, http: SocketAddr) -> Transcript {
 
 struct Dialogue<'a> {
     case: &'a Case,
+    certificates: &'a Certificates,
     tcp: SocketAddr,
     http: SocketAddr,
     wires: BTreeMap<String, Wire>,
@@ -116,6 +125,15 @@ impl Dialogue<'_> {
         match word {
             "raw" => drop(self.wire_with(on, b"")),
             "half-close" => self.wire(on).half_close(),
+            "layer" => {
+                let layer = match rest {
+                    "snappy" => Layer::Snappy,
+                    "deflate" => Layer::Deflate,
+                    "tls" => Layer::Tls(Box::new(self.certificates.client(None, ALL_VERSIONS))),
+                    other => panic!("{}: no layer {other}", self.case.name),
+                };
+                self.wire(on).begin(layer);
+            }
             "leave" => drop(self.wires.remove(on)),
             "drip" => {
                 for byte in self.bytes(rest) {

@@ -8,7 +8,10 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustls::ClientConnection;
+
 use crate::conformance::bytes::shown;
+use crate::layers::Layers;
 use crate::patience::SOON;
 
 /// Larger than any frame that a broker may send in a case.
@@ -23,11 +26,24 @@ pub(super) enum Speech {
     Http,
 }
 
+/// What may lie between frames and the socket.
+#[derive(Debug)]
+pub(super) enum Layer {
+    /// TLS, whose handshake is still to come.
+    Tls(Box<ClientConnection>),
+    /// Snappy, inside TLS if that is there.
+    Snappy,
+    /// Deflate, inside TLS if that is there.
+    Deflate,
+}
+
 /// An open connection.
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: TcpStream,
     speech: Speech,
+    layers: Layers,
+    /// What came and is out of its layers.
     unread: Vec<u8>,
     ended: bool,
     /// For each request that has no answer yet: whether it was a HEAD, whose answer has no body.
@@ -43,7 +59,8 @@ impl Wire {
         stream.set_nodelay(true).expect("a socket option can be set");
         stream.set_write_timeout(Some(SOON)).expect("a limit can be set");
         let (unread, heads, ids) = (Vec::new(), VecDeque::new(), Vec::new());
-        Self { stream, speech, unread, ended: false, heads, ids }
+        let layers = Layers::default();
+        Self { stream, speech, layers, unread, ended: false, heads, ids }
     }
 
     /// Sends bytes. A broker that has closed does not take them, and shows that when it is read.
@@ -54,7 +71,36 @@ impl Wire {
                 self.heads.push_back(bytes.starts_with(b"HEAD "));
             }
         }
-        drop(self.stream.write_all(bytes));
+        let sealed = self.layers.seal(bytes);
+        drop(self.stream.write_all(&sealed));
+    }
+
+    /// From here on everything goes through this layer.
+    pub(super) fn begin(&mut self, layer: Layer) {
+        match layer {
+            Layer::Snappy => self.layers.begin_snappy(),
+            Layer::Deflate => self.layers.begin_deflate(),
+            Layer::Tls(mut tls) => {
+                assert!(self.unread.is_empty(), "the broker waits for the handshake");
+                self.stream.set_read_timeout(Some(SOON)).expect("a limit can be set");
+                while tls.is_handshaking() {
+                    tls.complete_io(&mut self.stream).expect("the broker shakes hands");
+                }
+                while tls.wants_write() {
+                    tls.write_tls(&mut self.stream).expect("the broker shakes hands");
+                }
+                // What came behind the handshake may be in the library's buffer already.
+                let state = tls.process_new_packets().expect("the broker speaks TLS");
+                let mut opened = vec![0; state.plaintext_bytes_to_read()];
+                tls.reader().read_exact(&mut opened).expect("it is there");
+                self.unread = opened;
+                self.layers.begin_tls(*tls);
+                return;
+            }
+        }
+        // What came behind the answer that agreed to it.
+        let came = std::mem::take(&mut self.unread);
+        self.unread = self.layers.open_inside(&came);
     }
 
     /// Ends this side of the stream.
@@ -93,7 +139,10 @@ impl Wire {
         let mut bytes = [0; 65536];
         match self.stream.read(&mut bytes) {
             Ok(0) => self.ended = true,
-            Ok(count) => self.unread.extend_from_slice(&bytes[..count]),
+            Ok(count) => match self.layers.open(&bytes[..count]) {
+                Ok(plain) => self.unread.extend(plain),
+                Err(_) => self.ended = true,
+            },
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             // A broker that closes with bytes of ours unread resets the connection.
             Err(_) => self.ended = true,
