@@ -1,8 +1,10 @@
 //! Clients that err, attack, stop reading or vanish: each costs itself alone.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use tests::broker::Broker;
 use tests::client::{MAGIC, with_body};
@@ -184,4 +186,68 @@ fn unfinished_requests_do_not_keep_others_out() {
         open.push(stream);
     }
     serves(&mut broker);
+}
+
+/// Lets this process, which holds the other ends, open as many files as the system allows it.
+fn open_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    setrlimit(Resource::Nofile, raised).expect("a process may use its limit");
+}
+
+#[test]
+fn thousands_of_idle_http_connections_keep_nobody_out() {
+    open_many_files();
+    let mut broker = Broker::start();
+    let before = broker.process.resident_bytes();
+    let mut open = Vec::new();
+    // Some say nothing, some stop in the middle of a head, some were answered and stay.
+    let sent = [
+        &b""[..],
+        b"POST /pub?topic=t HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+        b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n",
+    ];
+    for round in 0..3000 {
+        let mut stream =
+            TcpStream::connect_timeout(&broker.http, SOON).expect("the broker accepts");
+        stream.write_all(sent[round % sent.len()]).expect("the broker reads");
+        open.push(stream);
+    }
+    for _ in 0..20 {
+        let asked = Instant::now();
+        assert_eq!(broker.get("/ping").text(), "OK");
+        let waited = asked.elapsed();
+        assert!(waited < Duration::from_secs(2), "{waited:?} beside 3,000 idle connections");
+    }
+    if only_ours("the real nsqd takes a goroutine and its buffers for each") {
+        let grown = broker.process.resident_bytes().saturating_sub(before);
+        assert!(grown < 60 << 20, "{grown} bytes for 3,000 idle connections");
+    }
+    // One of them goes on where it stopped.
+    let mut stopped = open.swap_remove(1);
+    stopped.write_all(b"yes\r\nContent-Length: 1\r\nConnection: close\r\n\r\nm").expect("it reads");
+    stopped.set_read_timeout(Some(SOON)).expect("a limit can be set");
+    let mut answer = String::new();
+    stopped.read_to_string(&mut answer).expect("the broker answers");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    drop(open);
+    serves(&mut broker);
+}
+
+#[test]
+fn large_heads_without_an_end_take_little_memory() {
+    let mut broker = Broker::start();
+    let before = broker.process.resident_bytes();
+    let head = [&b"GET /ping HTTP/1.1\r\nHost: x\r\nX-Large: "[..], &[b'x'; 60_000]].concat();
+    let mut open = Vec::new();
+    for _ in 0..300 {
+        let mut stream =
+            TcpStream::connect_timeout(&broker.http, SOON).expect("the broker accepts");
+        stream.set_write_timeout(Some(SOON)).expect("a limit can be set");
+        stream.write_all(&head).expect("the broker reads");
+        open.push(stream);
+    }
+    serves(&mut broker);
+    let grown = broker.process.resident_bytes().saturating_sub(before);
+    assert!(grown < 100 << 20, "{grown} bytes for 300 heads of 60,000");
 }
