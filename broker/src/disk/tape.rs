@@ -11,7 +11,7 @@ use crate::descriptor;
 use glommio::io::BufferedFile;
 use rustix::fs::fstat;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -99,7 +99,7 @@ pub struct Reel {
     /// The files by inode. A new file may have the inode of one that is gone.
     by_inode: HashMap<u64, FileNumber>,
     /// Changes of content or names that have begun and not ended.
-    open: usize,
+    open: BTreeMap<ChangeNumber, Change>,
 }
 
 /// A change that has begun, if anything is recorded.
@@ -138,6 +138,22 @@ impl Change {
 }
 
 impl Reel {
+    fn end(&mut self, number: ChangeNumber, change: &Change, is_done: bool) {
+        if !is_done {
+            self.events.push(Event::Refused(number));
+            return;
+        }
+        let mut file = None;
+        if let Change::Create { path, is_new, .. } = change {
+            let inode = path.metadata().unwrap().ino();
+            if *is_new {
+                self.by_inode.remove(&inode);
+            }
+            file = Some(self.file_of(inode));
+        }
+        self.events.push(Event::Done(number, file));
+    }
+
     fn file(&mut self, file: impl AsFd) -> FileNumber {
         self.file_of(fstat(file).unwrap().st_ino)
     }
@@ -200,7 +216,22 @@ impl Tape {
 
     /// Whether no change of content or names is under way.
     pub fn is_quiet(&self) -> bool {
-        self.reel(|reel| reel.open == 0)
+        self.reel(|reel| reel.open.is_empty())
+    }
+
+    /// The executor is gone that made the changes: those that were under way were done or not, as
+    /// the names show.
+    pub fn settle(&self) {
+        self.reel(|reel| {
+            for (number, change) in std::mem::take(&mut reel.open) {
+                let is_done = match &change {
+                    Change::Create { path, .. } | Change::CreateFolder(path) => path.exists(),
+                    Change::Rename { from: path, .. } | Change::Remove(path) => !path.exists(),
+                    _ => true,
+                };
+                reel.end(number, &change, is_done);
+            }
+        });
     }
 
     /// The number of a file that is there.
@@ -233,8 +264,10 @@ pub fn begin(change: impl FnOnce(&mut Reel) -> Change) -> Begun {
         let (number, change) = tape.reel(|reel| {
             let change = change(reel);
             reel.changes += 1;
-            reel.open += usize::from(!change.is_sync());
             let number = ChangeNumber(reel.changes);
+            if !change.is_sync() {
+                reel.open.insert(number, change.clone());
+            }
             reel.events.push(Event::Begun(number, change.clone()));
             (number, change)
         });
@@ -246,20 +279,8 @@ pub fn begin(change: impl FnOnce(&mut Reel) -> Change) -> Begun {
 pub fn end(begun: Begun, is_done: bool) {
     let Some((tape, number, change)) = begun.0 else { return };
     tape.reel(|reel| {
-        reel.open -= usize::from(!change.is_sync());
-        if !is_done {
-            reel.events.push(Event::Refused(number));
-            return;
-        }
-        let mut file = None;
-        if let Change::Create { path, is_new, .. } = &change {
-            let inode = path.metadata().unwrap().ino();
-            if *is_new {
-                reel.by_inode.remove(&inode);
-            }
-            file = Some(reel.file_of(inode));
-        }
-        reel.events.push(Event::Done(number, file));
+        reel.open.remove(&number);
+        reel.end(number, &change, is_done);
     });
 }
 

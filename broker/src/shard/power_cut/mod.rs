@@ -53,6 +53,8 @@ const SEGMENT_BYTES_MAX: u64 = 3_000;
 const LOAD: [Duration; 2] = [Duration::from_millis(1_500), Duration::from_millis(800)];
 /// How long a core may take to answer its clients and to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is looked whether nothing is under way on the disk: some seconds in all.
+const QUIET_LOOKS: u32 = 10_000;
 /// One of so many starts after a loss of power loses it again.
 const SECOND_CUTS: usize = 8;
 
@@ -115,6 +117,8 @@ fn record(seed: u64, load: &[Duration]) -> Recording {
         let is_last = phase + 1 == load.len();
         let random = seed + phase as u64;
         on_an_executor(serve(folder.path(), random, &clients, *duration, is_last));
+        // Other tasks may have had a turn more than the one that ended.
+        tape.settle();
     }
     Tape::stop();
     let promises = clients.promises.take();
@@ -173,7 +177,10 @@ async fn serve(
         end.or(too_late).await;
     }
     // What is under way when an executor ends may be done or not, and nobody would know.
-    while !clients.tape.is_quiet() {
+    for _ in 0..QUIET_LOOKS {
+        if clients.tape.is_quiet() {
+            return;
+        }
         glommio::timer::sleep(Duration::from_micros(200)).await;
     }
 }
