@@ -1,6 +1,6 @@
 # One target, one or two commands. Anything that must decide something is a script or a program.
 
-.PHONY: help run build test soak real clients check bench clean
+.PHONY: help run build test soak real clients suites check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -13,7 +13,7 @@ build: ## build all programs for development
 	cargo build --workspace
 
 test: build ## build and pass all tests, real NSQ clients and tools included
-	tests/prepare real clients
+	tests/prepare real clients suites
 	cargo test --workspace
 
 soak: build ## the long runs of the log's tests, SOAK_SECONDS each (600)
@@ -24,8 +24,11 @@ soak: build ## the long runs of the log's tests, SOAK_SECONDS each (600)
 real: ## build the real NSQ 1.3.0 into target/real
 	tests/prepare real
 
-clients: ## install go-nsq, pynsq and nsqjs into target/clients
+clients: ## install go-nsq, pynsq, nsqjs and nsq-j into target/clients
 	tests/prepare clients
+
+suites: ## build the tests that go-nsq, nsqjs and tokio-nsq ship, into target/suites
+	tests/prepare suites
 
 check: ## format, lints, tests, documentation
 	cargo fmt --all --check && cargo clippy --workspace --all-targets -- --deny warnings

@@ -21,5 +21,6 @@ pub mod programs;
 pub mod register;
 pub mod relay;
 pub mod small_disk;
+pub mod suite;
 pub mod turn;
 pub mod words;

@@ -1,4 +1,4 @@
-//! Other people's clients: the programs of ours over the published go-nsq, pynsq and nsqjs.
+//! Other people's clients: the programs of ours over the published go-nsq, pynsq, nsqjs and nsq-j.
 //!
 //! Knows their command line and their last line; the libraries themselves are unmodified.
 
@@ -23,6 +23,8 @@ pub enum Library {
     Python,
     /// nsqjs.
     Node,
+    /// nsq-j, whose program has `exercise` alone.
+    Java,
 }
 
 /// Where a consumer finds its broker.
@@ -91,7 +93,7 @@ pub struct Report {
 }
 
 impl Library {
-    /// All of them.
+    /// Those whose programs publish and consume files.
     pub const ALL: [Self; 3] = [Self::Go, Self::Python, Self::Node];
 
     /// True when it is installed; else says what is missing.
@@ -146,6 +148,29 @@ impl Library {
         Consumer { library: self, process: Process::start(&mut command) }
     }
 
+    /// Starts the exercise: seven messages are published and finished, after one was requeued, one
+    /// touched beyond its timeout, one left alone, and one deferred. It prints `BODY attempt=N` for
+    /// each delivery.
+    ///
+    /// # Panics
+    /// When it is not installed.
+    #[must_use]
+    pub fn exercise(
+        self,
+        broker: SocketAddr,
+        lookup: Option<SocketAddr>,
+        topic: &str,
+        channel: &str,
+        layers: Between<'_>,
+    ) -> Process {
+        let mut command = self.command().expect("the caller asked whether it is installed");
+        command.args(["exercise", &format!("--nsqd={broker}")]);
+        command.args(lookup.map(|lookup| format!("--lookupd={lookup}")));
+        command.args([format!("--topic={topic}"), format!("--channel={channel}")]);
+        command.args(layers.arguments());
+        Process::start(&mut command)
+    }
+
     fn command(self) -> Option<Command> {
         let sources = workspace().join("tests/clients");
         match self {
@@ -158,6 +183,12 @@ impl Library {
             Self::Node => installed_client("node/node_modules").map(|modules| {
                 let mut command = Command::new("node");
                 command.env("NODE_PATH", modules).arg(sources.join("node/client.js"));
+                command
+            }),
+            Self::Java => installed_client("java/Client.class").map(|class| {
+                let folder = class.parent().expect("a file lies in a folder").display();
+                let mut command = Command::new("java");
+                command.arg("-cp").arg(format!("{folder}:{folder}/libraries/*")).arg("Client");
                 command
             }),
         }

@@ -95,6 +95,20 @@ impl Process {
         self.output.lock().expect("no reader panics").clone()
     }
 
+    /// The lines of standard output of a program that has ended, all of them.
+    ///
+    /// # Panics
+    /// When something that it started still writes.
+    #[must_use]
+    pub fn whole_output(&self) -> Vec<String> {
+        // The readers see the end of the streams a moment after the process has gone.
+        eventually(SOON, "the streams of an ended program end", || {
+            (Arc::strong_count(&self.log) == 1 && Arc::strong_count(&self.output) == 1)
+                .then_some(())
+        });
+        self.output()
+    }
+
     /// Asks the process to end, as a service manager does, and waits until it has.
     ///
     /// # Panics
@@ -192,12 +206,7 @@ fn eventually_or<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Opti
 pub fn run(command: &mut Command, input: &[u8], limit: Duration) -> Ended {
     let mut process = Process::start_with_input(command, input);
     let status = process.ended_within(limit);
-    // The readers see the end of the streams a moment after the process has gone.
-    eventually(SOON, "the streams of an ended program end", || {
-        (Arc::strong_count(&process.log) == 1 && Arc::strong_count(&process.output) == 1)
-            .then_some(())
-    });
-    Ended { status, output: process.output(), log: process.log() }
+    Ended { status, output: process.whole_output(), log: process.log() }
 }
 
 /// What a program left behind.

@@ -72,7 +72,16 @@ pub fn ours(name: &str) -> PathBuf {
 pub fn installed_client(path: &str) -> Option<PathBuf> {
     found(
         workspace().join("target/clients").join(path),
-        "the client libraries (`make clients`, needs Go, Python and Node.js)",
+        "the client libraries (`make clients`, needs Go, Python, Node.js, and a JDK with Maven)",
+    )
+}
+
+/// The path of a client's own tests, made by `make suites`, or `None`, said aloud, when missing.
+#[must_use]
+pub fn installed_suite(path: &str) -> Option<PathBuf> {
+    found(
+        workspace().join("target/suites").join(path),
+        "the clients' own tests (`make suites`, needs Go and Node.js)",
     )
 }
 

@@ -1,4 +1,5 @@
-"""A program over pynsq that publishes the lines of a file, or consumes a number of messages.
+"""A program over pynsq that publishes the lines of a file, or consumes a number of messages, or
+does with messages what NSQ lets a client do (`exercise`, as in the program over nsq-j).
 
 It knows the client library and nothing of the broker behind it; the tests read its last line.
 """
@@ -6,9 +7,18 @@ It knows the client library and nothing of the broker behind it; the tests read 
 import argparse
 import logging
 import sys
+import time
 
 import nsq
 import tornado.ioloop
+
+# Of `exercise`: a message may stay without an answer for TIMEOUT; a third touch comes after that,
+# had there not been the first.
+TIMEOUT = 1.5
+TOUCH_EVERY = 0.6
+REQUEUE_MS = 200
+DEFERRED_MS = 1500
+MESSAGES = 7
 
 
 def layers(options):
@@ -119,6 +129,73 @@ def consume(options):
     )
 
 
+def exercise(options):
+    """Finishes, requeues, touches and leaves messages, and prints every delivery."""
+    loop = tornado.ioloop.IOLoop.current()
+    how = {"msg_timeout": TIMEOUT, **layers(options)}
+    where = (
+        {"lookupd_http_addresses": [f"http://{options.lookupd}"], "lookupd_poll_interval": 1}
+        if options.lookupd
+        else {"nsqd_tcp_addresses": [options.nsqd]}
+    )
+    state = {"finished": 0, "published_at": 0.0}
+
+    def finish(message):
+        message.finish()
+        state["finished"] += 1
+        if state["finished"] == MESSAGES:
+            loop.call_later(0.3, loop.stop)  # The last FIN leaves.
+
+    def touch(message):
+        for times in (1, 2):
+            loop.call_later(times * TOUCH_EVERY, message.touch)
+        loop.call_later(3 * TOUCH_EVERY, finish, message)
+
+    def handle(message):
+        message.enable_async()
+        body = message.body.decode()
+        print(f"{body} attempt={message.attempts}")
+        if body == "requeue" and message.attempts == 1:
+            message.requeue(backoff=False, time_ms=REQUEUE_MS)
+        elif body == "leave" and message.attempts == 1:
+            pass
+        elif body == "touch":
+            touch(message)
+        else:
+            age = (time.monotonic() - state["published_at"]) * 1000
+            if body == "deferred" and age < DEFERRED_MS:
+                print(f"deferred came after {age:.0f} ms")
+            finish(message)
+
+    nsq.Reader(
+        topic=options.topic,
+        channel=options.channel,
+        message_handler=handle,
+        max_in_flight=10,
+        **where,
+        **how,
+    )
+    writer = nsq.Writer([options.nsqd], **how)
+
+    def answered(_connection, data):
+        if data != b"OK":
+            sys.exit(f"answered: {data!r}")
+
+    def publish_when_connected():
+        if not writer.conns:
+            loop.call_later(0.01, publish_when_connected)
+            return
+        state["published_at"] = time.monotonic()
+        writer.dpub(options.topic, DEFERRED_MS, b"deferred", callback=answered)
+        for body in (b"finish", b"requeue", b"touch", b"leave"):
+            writer.pub(options.topic, body, callback=answered)
+        writer.mpub(options.topic, [b"batched one", b"batched two"], callback=answered)
+
+    loop.add_callback(publish_when_connected)
+    loop.call_later(30, sys.exit, "some messages never came")
+    loop.start()
+
+
 def main():
     """Reads the command line, with the same names as the programs over the other libraries."""
     logging.basicConfig(level=logging.ERROR)
@@ -145,6 +222,12 @@ def main():
     verb.add_argument("--requeue-every", type=int, default=0)
     verb.add_argument("--timeout-every", type=int, default=0)
     verb.add_argument("--msg-timeout-ms", type=int, default=0)
+    verb = verbs.add_parser("exercise")
+    verb.set_defaults(run=exercise)
+    verb.add_argument("--nsqd", required=True)
+    verb.add_argument("--lookupd")
+    verb.add_argument("--topic", required=True)
+    verb.add_argument("--channel", required=True)
     for verb in verbs.choices.values():
         verb.add_argument("--tls-ca")
         verb.add_argument("--snappy", action="store_true")
