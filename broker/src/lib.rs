@@ -43,6 +43,7 @@ pub mod lookup;
 pub mod message;
 pub mod message_id;
 pub mod preflight;
+pub mod pulse;
 pub mod rings;
 pub mod routing;
 pub mod shard;

@@ -107,6 +107,7 @@ fn the_runtime_is_named_in_few_places() {
         "broker/src/lookup/",
         "broker/src/main.rs",
         "broker/src/preflight.rs",
+        "broker/src/pulse.rs",
         "broker/src/shard/",
     ];
     for (file, text) in sources() {

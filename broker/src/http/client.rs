@@ -320,6 +320,7 @@ mod tests {
         let url = Url::parse(url).unwrap();
         let executor = LocalExecutorBuilder::new(Placement::Unbound).make().unwrap();
         executor.run(async move {
+            crate::pulse::start();
             Client::new("test/1".to_owned(), None).ask(Request::get(url), patience, 10).await
         })
     }

@@ -46,6 +46,7 @@ mod tests {
             .expect("io_uring must be allowed here");
         let count = TOPICS_ABREAST * 3 + 1;
         let (done, most) = executor.run(async move {
+            crate::pulse::start();
             let done = Rc::new(RefCell::new(Vec::new()));
             let (busy, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
             let (all, high) = (done.clone(), most.clone());

@@ -359,7 +359,10 @@ mod tests {
             .io_memory(64 << 10)
             .make()
             .expect("io_uring must be allowed here");
-        executor.run(test(data.path()));
+        executor.run(async {
+            crate::pulse::start();
+            test(data.path()).await;
+        });
     }
 
     /// A core that has not looked into the data path yet.

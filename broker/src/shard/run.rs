@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What all cores are started with.
 #[derive(Debug)]
@@ -79,6 +79,7 @@ fn wait_for_start(
     started: &AtomicUsize,
     shards: usize,
 ) -> Result<(), String> {
+    let begin = Instant::now();
     while started.load(Ordering::Relaxed) < shards {
         if threads.handles().iter().any(JoinHandle::is_finished) {
             return Err("a shard could not start: most often the limit of locked memory \
@@ -87,11 +88,21 @@ fn wait_for_start(
                         systemd unit, or with `--ulimit memlock=-1` for a container"
                 .to_string());
         }
+        if START_LIMIT < begin.elapsed() {
+            return Err(format!(
+                "the shards did not start within {} s: the machine is overloaded, or the runtime \
+                 hangs; start again",
+                START_LIMIT.as_secs()
+            ));
+        }
         std::thread::sleep(BETWEEN_START_LOOKS);
     }
     Ok(())
 }
 
+/// How long the shards may take to find each other, before they look at any file. They take
+/// milliseconds; a broker that never serves must end, so that it is started again.
+const START_LIMIT: Duration = Duration::from_secs(60);
 const BETWEEN_START_LOOKS: Duration = Duration::from_millis(5);
 
 /// Requests that travel together.
@@ -110,6 +121,7 @@ async fn one_core(
     clock: Clock,
     started: Arc<AtomicUsize>,
 ) -> Result<(), String> {
+    crate::pulse::start();
     let (senders, receivers) =
         mesh.join().await.map_err(|error| format!("failed to join the other shards - {error}"))?;
     started.fetch_add(1, Ordering::Relaxed);

@@ -39,6 +39,7 @@ fn on_a_core(flags: &[&str], test: impl AsyncFnOnce(Rc<Shard>)) {
         .make()
         .expect("io_uring must be allowed here");
     executor.run(async {
+        crate::pulse::start();
         let state = State::new(ShardId(0), Placement::over(1), config.clone(), 1);
         let shard = Rc::new(Shard::new(config, Clock::start(), state));
         glommio::spawn_local(run::end_turns(shard.clone())).detach();

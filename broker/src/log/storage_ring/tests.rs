@@ -26,7 +26,10 @@ fn on_a_core<T>(test: impl AsyncFnOnce(PathBuf) -> T) -> T {
         .io_memory(64 << 10)
         .make()
         .expect("io_uring must be allowed here");
-    executor.run(test(data_path.path().to_owned()))
+    executor.run(async {
+        crate::pulse::start();
+        test(data_path.path().to_owned()).await
+    })
 }
 
 fn record(end: u64, is_whole: bool) -> Record {

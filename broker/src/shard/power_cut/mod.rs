@@ -76,7 +76,10 @@ fn on_an_executor<T>(task: impl Future<Output = T>) -> T {
         .blocking_thread_pool_placement(glommio::PoolPlacement::Unbound(BLOCKING_THREADS))
         .make()
         .expect("io_uring must be allowed here");
-    executor.run(task)
+    executor.run(async {
+        crate::pulse::start();
+        task.await
+    })
 }
 
 fn config(data_path: &Path) -> Config {

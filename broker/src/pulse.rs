@@ -1,0 +1,68 @@
+//! A timer that keeps an executor from sleeping over work.
+//!
+//! Justification: glommio 0.9.0 takes "preempted before anything ran" for "nothing to run", and goes
+//! to sleep with tasks that could run. It needs a thread that the system holds up for a moment at the
+//! wrong place, so it is rare; but then nothing ends the sleep until bytes come or a timer rings, and
+//! a broker that has just started, or an idle core, may have neither. With a timer always running
+//! such a sleep has an end. It costs ten looks a second. (Fixed in glommio after 0.9.0: with the next
+//! version this file can go.)
+//!
+//! Knows: nothing.
+
+use std::time::Duration;
+
+/// The longest that a core can sleep over work.
+const PULSE: Duration = Duration::from_millis(100);
+
+/// Starts the timer of this thread's executor. It ends with the executor.
+pub fn start() {
+    glommio::spawn_local(async {
+        loop {
+            glommio::timer::sleep(PULSE).await;
+        }
+    })
+    .detach();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use glommio::{LocalExecutorBuilder, Placement};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
+
+    #[test]
+    fn an_executor_that_went_to_sleep_over_work_wakes_again() {
+        let (begun, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        for _ in 0..20 {
+            let (begun, ended) = (begun.clone(), ended.clone());
+            // One that sleeps before its first task begins never wakes: its thread ends with the
+            // process, and it does not count.
+            std::thread::spawn(move || {
+                // Preempted all the time, as if the system held the thread up.
+                let executor = LocalExecutorBuilder::new(Placement::Unbound)
+                    .preempt_timer(Duration::from_micros(20))
+                    .make()
+                    .unwrap();
+                executor.run(async {
+                    start();
+                    begun.fetch_add(1, Ordering::Relaxed);
+                    for _ in 0..2_000 {
+                        glommio::executor().yield_task_queue_now().await;
+                    }
+                    ended.fetch_add(1, Ordering::Relaxed);
+                });
+            });
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        let begin = Instant::now();
+        let counts = || [&begun, &ended].map(|count| count.load(Ordering::Relaxed));
+        while counts()[0] != counts()[1] && begin.elapsed() < Duration::from_secs(30) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let [begun, ended] = counts();
+        assert!(0 < begun, "none began");
+        assert_eq!(begun, ended, "some sleep with a task that could run");
+    }
+}
