@@ -25,6 +25,7 @@ pub fn start() {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the test's own thread waits, no core does")]
 mod tests {
     use super::*;
     use glommio::{LocalExecutorBuilder, Placement};

@@ -104,16 +104,6 @@ pub fn only_ours(reason: &str) -> bool {
     false
 }
 
-/// Whether this is about something of NSQ's that ours does not have yet; says so, too.
-#[must_use]
-pub fn not_yet_in_ours(what: &str) -> bool {
-    if under_test() != Maker::Ours {
-        return false;
-    }
-    say_skipped(&format!("not yet in ours: {what}"));
-    true
-}
-
 /// The folder of the workspace.
 #[must_use]
 pub fn workspace() -> PathBuf {

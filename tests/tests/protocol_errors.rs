@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tests::broker::Broker;
 use tests::client::{Client, Frame, MAGIC, many, sized, with_body};
-use tests::programs::{Maker, not_yet_in_ours, only_ours, under_test};
+use tests::programs::{Maker, only_ours, under_test};
 
 /// One conversation. `sent` goes out in one piece after the magic; then come `answers`, then `error`.
 struct Case {
@@ -161,9 +161,6 @@ fn a_second_identify_replaces_the_first_and_adds_to_it_in_nsq() {
 
 #[test]
 fn identify_refuses_two_compressions_at_once() {
-    if not_yet_in_ours("compression") {
-        return;
-    }
     check(
         &Broker::start(),
         [case(
