@@ -1,99 +1,25 @@
-//! `admin-cli`: look at a cluster of nsqd and nsqlookupd from a terminal.
+//! The tools of an operator: `admin-cli` and its verbs, and NSQ's utilities and `nsqadmin` by their
+//! own names. One program, which is whoever it was called as.
 //!
-//! Knows: the verbs, and how a run ends. What a verb does is in the file of its name.
+//! Knows: the names. What a program does is in the folder of its kind.
 //!
 //! | Where do I look for | |
 //! |---|---|
-//! | `stat`: counters, live | [`stat`], and [`table`] for how they look |
-//! | `tail`: messages as they come | [`tail`], and [`consumer`] for one subscription |
-//! | `pub`: publish lines | [`publish`], and [`producer`] for one connection |
-//! | which brokers there are | [`cluster`] |
+//! | a verb of `admin-cli` | [`verbs`], a file each |
+//! | what they all print, and how they end | [`terminal`] |
+//! | one subscription, one connection to publish over | [`client`] |
+//! | which brokers there are, what they count | [`cluster`] |
 
 mod address;
+mod client;
 mod cluster;
-mod command_line;
-mod connection;
-mod consumer;
-mod producer;
-mod publish;
-mod stat;
-mod table;
-mod tail;
 mod terminal;
+mod verbs;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
-use startup::version;
-
-use crate::terminal::Ending;
-
-const HELP: &str = "\
-Usage: admin-cli VERB [FLAGS]
-
-Look at a cluster of nsqd and nsqlookupd from a terminal.
-
-  stat   show the counters of a topic and its channels, live
-  tail   print messages as they come
-  pub    publish the lines of standard input or of files
-
-admin-cli VERB --help lists the flags of a verb, admin-cli --version prints the version.
-";
-
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    let verb = arguments.next().unwrap_or_default();
-    match verb.to_str() {
-        Some("stat") => run(arguments, |flags, _| stat::run(flags)),
-        Some("tail") => run(arguments, |flags, _| tail::run(flags)),
-        Some("pub") => run(arguments, publish::run),
-        Some("help" | "-h" | "-help" | "--help") => {
-            terminal::print_to_stderr(HELP);
-            ExitCode::SUCCESS
-        }
-        Some("version" | "-version" | "--version") => {
-            terminal::print_to_stdout(&format!("{}\n", version::line("admin-cli")));
-            ExitCode::SUCCESS
-        }
-        Some("") => {
-            terminal::print_to_stderr(HELP);
-            ExitCode::from(Ending::MISUSE)
-        }
-        _ => {
-            terminal::note(&format!("there is no verb {:?}", verb.to_string_lossy()));
-            terminal::print_to_stderr(HELP);
-            ExitCode::from(Ending::MISUSE)
-        }
-    }
-}
-
-/// Reads the flags of a verb and works until the verb ends.
-fn run<Flags, Work>(
-    arguments: impl Iterator<Item = OsString>,
-    verb: impl FnOnce(Flags, Vec<OsString>) -> Work,
-) -> ExitCode
-where
-    Flags: Parser,
-    Work: Future<Output = Result<(), Ending>>,
-{
-    let (flags, rest) = match command_line::parse::<Flags>(arguments) {
-        Ok(parsed) => parsed,
-        Err(stop) => {
-            terminal::print_to_stderr(&stop.text);
-            return ExitCode::from(u8::try_from(stop.exit_code).unwrap_or(Ending::MISUSE));
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => return Ending::Failed(format!("cannot start: {error}")).into_exit_code(),
-    };
-    let outcome = runtime.block_on(verb(flags, rest));
-    // A thread may still wait for standard input, or for a terminal that takes nothing.
-    runtime.shutdown_background();
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(ending) => ending.into_exit_code(),
-    }
+    let mut arguments = std::env::args_os();
+    arguments.next();
+    verbs::run(arguments)
 }

@@ -1,7 +1,9 @@
 //! `admin-cli stat`: the counters of a topic and its channels, live.
 //!
 //! Knows: how two readings make rates, and what one table or one line of JSON says. How a table looks
-//! is in [`crate::table`], who is asked in [`crate::cluster`].
+//! is in [`table`], who is asked in [`crate::cluster`].
+
+mod table;
 
 use std::time::Duration;
 
@@ -14,10 +16,9 @@ use serde::Serialize;
 use startup::{duration, flags};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::command_line;
 use crate::address::{self, Address};
 use crate::cluster::{Cluster, Patience, Reading, Sources};
-use crate::command_line;
-use crate::table;
 use crate::terminal::{Ending, Interrupt, Output};
 
 /// The flags of `admin-cli stat`.

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::address::Address;
-use crate::connection::{Connection, Heartbeats, Lost, Received};
+use crate::client::connection::{Connection, Heartbeats, Lost, Received};
 
 /// How long a broker may be silent: it sends a heartbeat every 30 seconds, and gives up itself after
 /// two.

@@ -1,11 +1,11 @@
 //! How counters look in a terminal of 80 columns.
 //!
 //! Knows: widths, headings, how a number that is too wide is shortened. Does not know: where the
-//! numbers come from ([`crate::stat`]).
+//! numbers come from ([`super`]).
 
 use std::fmt::Write;
 
-use crate::stat::{ChannelReport, Report};
+use super::{ChannelReport, Report};
 
 /// The first column: names. A longer name has a line of its own.
 const NAME_WIDTH: usize = 16;
@@ -156,7 +156,7 @@ fn shortened(count: i64, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stat::FailureReport;
+    use crate::verbs::stat::FailureReport;
 
     fn channel(name: &str) -> ChannelReport {
         ChannelReport {

@@ -1,7 +1,7 @@
 //! `admin-cli pub`: publishes the lines of standard input or of files.
 //!
 //! Knows: what a line is, when a batch is full, and what to say at the end. The conversation is
-//! [`crate::producer`].
+//! [`crate::client::producer`].
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -13,10 +13,10 @@ use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt, stdin};
 use tokio::time::{Instant, sleep};
 
+use super::command_line;
 use crate::address::Address;
-use crate::command_line;
-use crate::connection::Lost;
-use crate::producer::Producer;
+use crate::client::connection::Lost;
+use crate::client::producer::Producer;
 use crate::terminal::{Ending, Interrupt, Output, note};
 
 /// The longest line that is read. Brokers take far less by default, and say so themselves.

@@ -1,7 +1,7 @@
 //! `admin-cli tail`: prints messages as they come.
 //!
 //! Knows: which brokers are subscribed to, how many messages each may have in flight, and when
-//! enough is printed. One subscription is [`crate::consumer`].
+//! enough is printed. One subscription is [`crate::client::consumer`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -14,10 +14,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::command_line;
 use crate::address::{self, Address};
+use crate::client::consumer::{Change, Consumer, Delivery, Event, Receipt};
 use crate::cluster::{Discovery, Http, Patience};
-use crate::command_line;
-use crate::consumer::{Change, Consumer, Delivery, Event, Receipt};
 use crate::terminal::{Ending, Interrupt, Output, note};
 
 /// How often nsqlookupd is asked for brokers.

@@ -7,7 +7,7 @@ use protocol::name::TopicName;
 use protocol::request;
 
 use crate::address::Address;
-use crate::connection::{Connection, Heartbeats, Lost};
+use crate::client::connection::{Connection, Heartbeats, Lost};
 
 /// A connection that only publishes. It has no heartbeats, so it may lie idle for as long as the
 /// input does.
