@@ -22,6 +22,22 @@ impl Address {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The host, in brackets where it is numeric IPv6.
+    pub(crate) fn host(&self) -> &str {
+        self.0.rsplit_once(':').map_or("", |(host, _)| host)
+    }
+
+    /// The host as a process tells it of itself: IPv6 without brackets.
+    pub(crate) fn host_without_brackets(&self) -> &str {
+        let host = self.host();
+        host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        let port = self.0.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        port.expect("it was read from text with a port, or made of one")
+    }
 }
 
 impl FromStr for Address {
@@ -71,5 +87,8 @@ mod tests {
     fn an_ipv6_host_gets_brackets() {
         assert_eq!(Address::of("::1", 4150).as_str(), "[::1]:4150");
         assert_eq!(Address::of("host", 4150).as_str(), "host:4150");
+        let address = Address::of("::1", 4150);
+        assert_eq!((address.host(), address.port()), ("[::1]", 4150));
+        assert_eq!(address.host_without_brackets(), "::1");
     }
 }

@@ -12,6 +12,7 @@
 
 mod address;
 mod client;
+#[allow(dead_code, unused_imports, reason = "its users land one after the other")]
 mod cluster;
 mod terminal;
 mod verbs;

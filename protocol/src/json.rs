@@ -6,7 +6,7 @@
 
 use std::io;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::ser::{CharEscape, Formatter, Serializer};
 
 /// The value as compact JSON in Go's spelling, without a newline at the end.
@@ -20,6 +20,19 @@ pub fn to_go_json(value: &impl Serialize) -> String {
         .serialize(&mut Serializer::with_formatter(&mut out, GoFormatter))
         .expect("bodies have text for keys, and writing into memory does not fail");
     String::from_utf8(out).expect("the serializer writes UTF-8")
+}
+
+/// Reads `null` as a missing key, where the type has no place for it: Go writes a list that was never
+/// made so.
+///
+/// # Errors
+/// When the value is neither null nor of the type.
+pub fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// Compact, as the formatter of `serde_json` is, but for strings and floats.

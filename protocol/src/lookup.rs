@@ -1,17 +1,21 @@
 //! The bodies of nsqlookupd's HTTP answers, for those who write them and those who read them.
 //!
-//! The order of the fields is the order of the keys on the wire. Readers take missing keys for
-//! empty ones, as NSQ's tools do. Does not know: routes, or who is registered.
+//! The order of the fields is the order of the keys on the wire. Readers take missing keys
+//! and null for empty ones, as NSQ's tools do. Does not know: routes, or who is registered.
 
 use serde::{Deserialize, Serialize};
+
+use crate::json::null_as_default;
 
 /// `GET /lookup?topic=`: who produces a topic, and which channels it has anywhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Lookup {
     /// All channels of the topic, those without a producer too. In no order.
+    #[serde(deserialize_with = "null_as_default")]
     pub channels: Vec<String>,
     /// The active, not tombstoned producers. In no order.
+    #[serde(deserialize_with = "null_as_default")]
     pub producers: Vec<Producer>,
 }
 
@@ -42,6 +46,7 @@ pub struct Producer {
 #[serde(default)]
 pub struct Topics {
     /// All topics, those without a producer too. In no order.
+    #[serde(deserialize_with = "null_as_default")]
     pub topics: Vec<String>,
 }
 
@@ -50,6 +55,7 @@ pub struct Topics {
 #[serde(default)]
 pub struct Channels {
     /// All channels of the topic; none for an unknown topic. In no order.
+    #[serde(deserialize_with = "null_as_default")]
     pub channels: Vec<String>,
 }
 
@@ -58,6 +64,7 @@ pub struct Channels {
 #[serde(default)]
 pub struct Nodes {
     /// The active nsqds, tombstoned or not. In no order.
+    #[serde(deserialize_with = "null_as_default")]
     pub producers: Vec<Node>,
 }
 
@@ -69,8 +76,10 @@ pub struct Node {
     #[serde(flatten)]
     pub producer: Producer,
     /// For each of `topics`, at the same place: whether this nsqd is hidden from it for now.
+    #[serde(deserialize_with = "null_as_default")]
     pub tombstones: Vec<bool>,
     /// The topics it is registered for.
+    #[serde(deserialize_with = "null_as_default")]
     pub topics: Vec<String>,
 }
 
@@ -140,5 +149,7 @@ mod tests {
         let lookup: Lookup = serde_json::from_str(older).unwrap();
         assert_eq!(lookup.producers[0].tcp_port, 4150);
         assert_eq!(lookup.producers[0].version, "");
+        let null = r#"{"channels":null,"producers":null}"#;
+        assert_eq!(serde_json::from_str::<Lookup>(null).unwrap(), Lookup::default());
     }
 }

@@ -132,7 +132,7 @@ pub fn reason(error: &io::Error) -> String {
 }
 
 /// What the system said, as Go writes it; `None` when it was not the system.
-pub(crate) fn words(error: &io::Error) -> Option<String> {
+pub fn words(error: &io::Error) -> Option<String> {
     let text = error.to_string();
     let (words, _) = text.split_once(" (os error ")?;
     let mut letters = words.chars();

@@ -1,36 +1,42 @@
-//! Which brokers have a topic, and what they count.
+//! The nsqds and nsqlookupds of a cluster over HTTP: who there is, what they count, and changing it.
 //!
-//! Knows: the HTTP requests to nsqlookupd and nsqd, and that some of them fail while others succeed.
-//! Does not know: what is done with the answers.
+//! Knows: the requests of NSQ's own tools, in their order, and that some of them fail while others
+//! succeed: what failed stands beside what was answered ([`Answer`]), and only when nobody answers
+//! there is nothing but failures ([`Silence`]). Does not know: what is done with the answers.
+//!
+//! | Where do I look for | |
+//! |---|---|
+//! | limits, timeouts, HTTPS | [`http`], [`tls`] |
+//! | what failed, in whose words | [`answer`] |
+//! | topics, and who produces one | [`topic`] |
+//! | channels | [`channel`] |
+//! | nsqds, tombstones, draining | [`node`] |
+//! | counters | [`stats`], again and again: [`watch`] |
+//! | whom a consumer connects to | [`discovery`] |
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
-use std::time::Duration;
+pub(crate) mod answer;
+mod channel;
+mod discovery;
+mod http;
+mod node;
+mod stats;
+mod tls;
+mod topic;
+mod version;
+mod watch;
 
-use protocol::lookup::Lookup;
-use protocol::name::TopicName;
-use protocol::stats::Stats;
-use reqwest::{Client, StatusCode};
-use serde::de::DeserializeOwned;
-use tokio::task::JoinSet;
+pub(crate) use answer::{Answer, Asked, Daemon, Failure, Silence};
+pub(crate) use discovery::Discovery;
+pub(crate) use http::{Http, Patience};
+pub(crate) use node::{Drain, Node, NodeTopic, Sighting};
+pub(crate) use stats::{NodeStats, StatsFilter};
+pub(crate) use tls::{Tls, TlsFiles};
+pub(crate) use topic::Change;
+pub(crate) use watch::{Reading, Watch};
+
+use protocol::http::url::encode_form;
 
 use crate::address::Address;
-use crate::terminal::Ending;
-
-/// How long to wait for a process.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// Until the connection is there.
-    pub(crate) connect: Duration,
-    /// Until the whole answer is there.
-    pub(crate) request: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { connect: Duration::from_secs(2), request: Duration::from_secs(5) }
-    }
-}
 
 /// Whom to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,197 +54,91 @@ impl Sources {
             Self::Brokers(addresses) | Self::Lookups(addresses) => addresses,
         }
     }
-}
 
-/// The largest answer that is read. The statistics of a broker with 10,000 channels are a tenth.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
-
-/// A process that did not answer as it should.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub(crate) address: Address,
-    /// Why, behind the words "does not answer: ".
-    pub(crate) reason: String,
-}
-
-/// A broker as nsqlookupd knows it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Broker {
-    pub(crate) http: Address,
-    pub(crate) tcp: Address,
-}
-
-/// What the discovery daemons said.
-#[derive(Debug, Default)]
-pub(crate) struct Discovery {
-    pub(crate) brokers: BTreeSet<Broker>,
-    /// Whether the topic has a channel at any broker, as far as those know that answered.
-    pub(crate) has_channels: bool,
-    pub(crate) failures: Vec<Failure>,
-}
-
-/// The statistics of all brokers at one moment.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Reading {
-    /// What each broker told about the topic that was asked for.
-    pub(crate) brokers: BTreeMap<Address, Stats>,
-    /// Who failed, discovery daemons included.
-    pub(crate) failures: Vec<Failure>,
-    /// Whether a discovery daemon answered, when they were asked.
-    pub(crate) lookup_answered: bool,
-}
-
-impl Reading {
-    /// Whether at least one process answered.
-    pub(crate) fn is_answered(&self) -> bool {
-        self.lookup_answered || !self.brokers.is_empty()
+    /// Which daemon listens there.
+    pub(crate) fn daemon(&self) -> Daemon {
+        match self {
+            Self::Brokers(_) => Daemon::Nsqd,
+            Self::Lookups(_) => Daemon::Nsqlookupd,
+        }
     }
 }
 
-/// The processes of a cluster, asked over HTTP.
+/// The processes of a cluster. A clone shares connections and bounds.
+#[derive(Clone)]
 pub(crate) struct Cluster {
     http: Http,
     sources: Sources,
-    /// Brokers found earlier: they are asked while a discovery daemon is down.
-    known: BTreeSet<Address>,
 }
 
 impl Cluster {
-    pub(crate) fn new(sources: Sources, patience: Patience) -> Result<Self, Ending> {
-        Ok(Self { http: Http::new(patience)?, sources, known: BTreeSet::new() })
+    pub(crate) fn new(http: Http, sources: Sources) -> Self {
+        Self { http, sources }
     }
 
-    /// What every broker counts for `topic`. Clients are not listed, only counted.
-    pub(crate) async fn read(&mut self, topic: TopicName) -> Reading {
-        let mut reading = Reading::default();
-        let addresses = match &self.sources {
-            Sources::Brokers(addresses) => addresses.iter().cloned().collect(),
-            Sources::Lookups(lookups) => {
-                let discovery = self.http.discover(lookups, topic).await;
-                reading.lookup_answered = discovery.failures.len() < lookups.len();
-                let found = discovery.brokers.into_iter().map(|broker| broker.http);
-                if discovery.failures.is_empty() {
-                    self.known = found.collect();
-                } else {
-                    self.known.extend(found);
-                }
-                reading.failures = discovery.failures;
-                self.known.clone()
-            }
-        };
-        let path = format!("/stats?format=json&topic={}", in_query(topic));
-        let path = format!("{path}&include_clients=false&include_mem=false");
-        for (address, answer) in self.http.get_all::<Stats>(&addresses, &path).await {
-            match answer {
-                Ok(Some(stats)) => {
-                    reading.brokers.insert(address, stats);
-                }
-                Ok(None) => {
-                    let reason = "it has no /stats".to_owned();
-                    reading.failures.push(Failure { address, reason });
-                }
-                Err(reason) => reading.failures.push(Failure { address, reason }),
-            }
-        }
-        reading
-    }
-}
-
-/// A name in a query: `#` is the only legal byte of a name that means something there.
-fn in_query(topic: TopicName) -> String {
-    topic.as_str().replace('#', "%23")
-}
-
-/// HTTP with limits.
-#[derive(Clone)]
-pub(crate) struct Http(Client);
-
-impl Http {
-    pub(crate) fn new(patience: Patience) -> Result<Self, Ending> {
-        Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(patience.connect)
-            .timeout(patience.request)
-            .user_agent(concat!("admin-cli/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map(Self)
-            .map_err(|error| Ending::Failed(format!("cannot make HTTP requests: {error}")))
+    pub(crate) fn http(&self) -> &Http {
+        &self.http
     }
 
-    /// The brokers that have `topic`, as any of `lookups` knows them.
-    pub(crate) async fn discover(&self, lookups: &[Address], topic: TopicName) -> Discovery {
-        let mut discovery = Discovery::default();
-        let addresses = lookups.iter().cloned().collect();
-        let path = format!("/lookup?topic={}", in_query(topic));
-        for (address, answer) in self.get_all::<Lookup>(&addresses, &path).await {
-            match answer {
-                Ok(answer) => {
-                    let lookup = answer.unwrap_or_default();
-                    discovery.has_channels |= !lookup.channels.is_empty();
-                    discovery.brokers.extend(lookup.producers.iter().map(|producer| Broker {
-                        http: Address::of(&producer.broadcast_address, producer.http_port),
-                        tcp: Address::of(&producer.broadcast_address, producer.tcp_port),
-                    }));
-                }
-                Err(reason) => discovery.failures.push(Failure { address, reason }),
-            }
-        }
-        discovery
+    pub(crate) fn sources(&self) -> &Sources {
+        &self.sources
     }
 
-    /// Asks all at once; the answers are sorted by address.
-    async fn get_all<T: DeserializeOwned + Send + 'static>(
-        &self,
-        addresses: &BTreeSet<Address>,
-        path_and_query: &str,
-    ) -> BTreeMap<Address, Result<Option<T>, String>> {
-        let mut requests = JoinSet::new();
-        for address in addresses {
-            let (http, address) = (self.clone(), address.clone());
-            let path_and_query = path_and_query.to_owned();
-            requests.spawn(async move {
-                let answer = http.get(&address, &path_and_query).await;
-                (address, answer)
-            });
-        }
-        requests.join_all().await.into_iter().collect()
-    }
-
-    /// One answer; `None` for 404, by which both kinds of process say that a topic does not exist.
-    async fn get<T: DeserializeOwned>(
-        &self,
-        address: &Address,
-        path_and_query: &str,
-    ) -> Result<Option<T>, String> {
-        let url = format!("http://{address}{path_and_query}");
-        let mut response = self.0.get(url).send().await.map_err(|error| root_cause(&error))?;
-        let status = response.status();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| root_cause(&error))? {
-            if ANSWER_BYTES_MAX < body.len() + chunk.len() {
-                return Err(format!("its answer is longer than {ANSWER_BYTES_MAX} bytes"));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        match status {
-            StatusCode::OK => serde_json::from_slice(&body)
-                .map(Some)
-                .map_err(|error| format!("its answer is not what it should be: {error}")),
-            StatusCode::NOT_FOUND => Ok(None),
-            status => Err(format!("it says {status}")),
+    /// The nsqlookupds; none where nsqds are asked.
+    pub(crate) fn lookups(&self) -> &[Address] {
+        match &self.sources {
+            Sources::Lookups(addresses) => addresses,
+            Sources::Brokers(_) => &[],
         }
     }
 }
 
-/// What lies under the layers of an HTTP error: those above only say that a request failed.
-fn root_cause(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
+/// Who did what was asked of all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changed {
+    pub(crate) lookups: Vec<Address>,
+    pub(crate) brokers: Vec<Address>,
+}
+
+impl Changed {
+    /// Whether nobody did it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lookups.is_empty() && self.brokers.is_empty()
     }
-    let mut cause: &dyn Error = error;
-    while let Some(below) = cause.source() {
-        cause = below;
+
+    fn note_lookups(
+        &mut self,
+        outcomes: Vec<(Address, Result<(), Failure>)>,
+        failures: &mut Vec<Failure>,
+    ) {
+        note(&mut self.lookups, outcomes, failures);
     }
-    cause.to_string()
+
+    fn note_brokers(
+        &mut self,
+        outcomes: Vec<(Address, Result<(), Failure>)>,
+        failures: &mut Vec<Failure>,
+    ) {
+        note(&mut self.brokers, outcomes, failures);
+    }
+}
+
+/// Names and values behind a `?`, in this order.
+fn query(pairs: &[(&str, &str)]) -> String {
+    let pairs: Vec<String> =
+        pairs.iter().map(|&(name, value)| encode_form([(name, value.as_bytes())])).collect();
+    pairs.join("&")
+}
+
+fn note(
+    done: &mut Vec<Address>,
+    outcomes: Vec<(Address, Result<(), Failure>)>,
+    failures: &mut Vec<Failure>,
+) {
+    for (address, outcome) in outcomes {
+        match outcome {
+            Ok(()) => done.push(address),
+            Err(failure) => failures.push(failure),
+        }
+    }
 }

@@ -27,7 +27,9 @@ pub use filter::Filter;
 pub use info::Info;
 pub use merge::merge;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
+
+use crate::json::null_as_default;
 
 /// All that one broker tells about itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -287,13 +289,4 @@ fn is_zero(count: &u64) -> bool {
 
 fn is_false(flag: &bool) -> bool {
     !*flag
-}
-
-/// Reads `null` as a missing key, where the type has no place for it.
-fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::command_line;
 use crate::address::{self, Address};
-use crate::cluster::{Cluster, Patience, Reading, Sources};
+use crate::cluster::{Cluster, Http, Patience, Reading, Sources, StatsFilter, Watch};
 use crate::terminal::{Ending, Interrupt, Output};
 
 /// The flags of `admin-cli stat`.
@@ -99,7 +99,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), Ending> {
         request: flags.http_client_request_timeout,
     };
     let mut interrupt = Interrupt::listen()?;
-    let mut cluster = Cluster::new(sources.clone(), patience)?;
+    let mut cluster = Watch::new(Cluster::new(Http::new(patience)?, sources.clone()));
     tokio::select! {
         outcome = watch(&flags, topic, &sources, &mut cluster) => outcome,
         () = interrupt.wait() => Ok(()),
@@ -110,7 +110,7 @@ async fn watch(
     flags: &Flags,
     topic: TopicName,
     sources: &Sources,
-    cluster: &mut Cluster,
+    cluster: &mut Watch,
 ) -> Result<(), Ending> {
     let count = if flags.once { 1 } else { flags.count };
     let mut output = Output::open();
@@ -121,7 +121,7 @@ async fn watch(
     let mut shown = 0;
     loop {
         ticks.tick().await;
-        let reading = cluster.read(topic).await;
+        let reading = cluster.read(&StatsFilter::of_topic(topic.as_str())).await;
         let is_last = shown + 1 == count;
         // Once something has answered, silence may pass: it is shown, and watched. But who counts
         // tables learns from the exit code whether the last one says anything.
@@ -149,11 +149,8 @@ async fn watch(
 
 /// What to tell a user to whom nothing answers.
 fn silence(sources: &Sources, reading: &Reading) -> Ending {
-    let reasons: Vec<String> = reading
-        .failures
-        .iter()
-        .map(|failure| format!("\n  {} does not answer: {}", failure.address, failure.reason))
-        .collect();
+    let reasons: Vec<String> =
+        reading.failures.iter().map(|failure| format!("\n  {failure}")).collect();
     let (program, port, wrong_port) = match sources {
         Sources::Brokers(_) => ("nsqd", 4151, 4150),
         Sources::Lookups(_) => ("nsqlookupd", 4161, 4160),
@@ -484,10 +481,7 @@ mod tests {
                 ("empty:1", Stats::default()),
             ],
         );
-        current
-            .reading
-            .failures
-            .push(Failure { address: "c:1".parse().unwrap(), reason: "no answer in time".into() });
+        current.reading.failures.push(Failure::told(&"c:1".parse().unwrap(), "no answer in time"));
         let report = report(None, None, &current);
         assert_eq!(report.brokers, ["a:1", "b:1", "empty:1"]);
         assert_eq!((report.exists, report.messages, report.depth), (Some(true), 30, 3));
