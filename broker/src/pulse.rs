@@ -1,22 +1,23 @@
-//! A timer that keeps an executor from sleeping over work.
+//! Timers that keep an executor from sleeping over work.
 //!
 //! Justification: glommio 0.9.0 takes "preempted before anything ran" for "nothing to run", and goes
 //! to sleep with tasks that could run. It needs a thread that the system holds up for a moment at the
 //! wrong place, so it is rare; but then nothing ends the sleep until bytes come or a timer rings, and
-//! a broker that has just started, or an idle core, may have neither. With a timer always running
-//! such a sleep has an end. A look costs an idle core about 0.1 ms, so there is one a second. (Fixed
+//! a broker that has just started, or an idle core, may have neither. With timers always running
+//! such a sleep has an end. A look costs an idle core about 0.1 ms, so they are slow. (Fixed
 //! in glommio after 0.9.0: with the next version this file can go.)
 //!
 //! Knows: nothing.
 
 use std::time::Duration;
 
-/// The longest that a core can sleep over work.
-const PULSE: Duration = Duration::from_secs(1);
+/// How long each of the two timers runs. A timer that rings is only set again by its task, which may
+/// be what the executor sleeps over: then the other one still runs. They do not ring together.
+const PULSES: [Duration; 2] = [Duration::from_millis(1_000), Duration::from_millis(1_700)];
 
-/// Starts the timer of this thread's executor. It ends with the executor.
+/// Starts the timers of this thread's executor. They end with the executor.
 pub fn start() {
-    start_every(PULSE);
+    PULSES.into_iter().for_each(start_every);
 }
 
 fn start_every(pulse: Duration) {
@@ -51,9 +52,10 @@ mod tests {
                     .make()
                     .unwrap();
                 executor.run(async {
-                    start_every(Duration::from_millis(50));
+                    // Preempted so often, it takes more than two.
+                    (2..12).map(Duration::from_millis).for_each(start_every);
                     begun.fetch_add(1, Ordering::Relaxed);
-                    for _ in 0..2_000 {
+                    for _ in 0..500 {
                         glommio::executor().yield_task_queue_now().await;
                     }
                     ended.fetch_add(1, Ordering::Relaxed);
