@@ -18,8 +18,10 @@
 //! | the bodies of `/stats` and of nsqlookupd's answers | [`stats`], [`lookup`] |
 //! | the text that Prometheus reads | [`exposition`] |
 //! | JSON with Go's escapes | [`json`] |
+//! | bytes as text | [`base64`] |
 
 pub mod authorization;
+pub mod base64;
 pub mod command;
 pub mod conversation;
 pub mod decoder;

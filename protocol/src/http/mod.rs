@@ -33,7 +33,8 @@
 pub mod body;
 pub mod client;
 pub mod date;
-mod percent;
+pub mod headers;
+pub mod percent;
 pub mod query;
 pub mod request;
 pub mod response;

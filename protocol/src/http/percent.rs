@@ -32,7 +32,7 @@ pub(super) fn decode(text: &[u8], plus: Plus) -> Option<Vec<u8>> {
 }
 
 /// A path for a `Location` header: everything that could be misread is escaped, in upper case.
-pub(super) fn encode_path(path: &str) -> String {
+pub fn encode_path(path: &str) -> String {
     encode(path.as_bytes(), b"-_.~$&+,/:;=@")
 }
 

@@ -125,6 +125,8 @@ pub struct Response {
     special: Special,
     /// Whether `X-Content-Type-Options: nosniff` is sent, as Go's debug pages do.
     nosniff: bool,
+    /// Further headers, which few answers have.
+    more: Vec<(&'static str, Cow<'static, str>)>,
     body: Cow<'static, [u8]>,
 }
 
@@ -209,6 +211,26 @@ impl Response {
         Self { special: Special::Etag(etag), ..self }
     }
 
+    /// The same answer with one more header. It must be none of those that this type has of its own.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.more.push((name, value.into()));
+        self
+    }
+
+    /// The same answer with a compressed body, `encoding` being `gzip` for instance. Nobody guesses
+    /// the type of what is compressed (NSQ behaviour).
+    #[must_use]
+    pub fn compressed(self, encoding: &'static str, body: Vec<u8>) -> Self {
+        let content_type = match self.content_type {
+            ContentType::Guessed(_) => ContentType::Absent,
+            other => other,
+        };
+        Self { content_type, body: Cow::Owned(body), ..self }
+            .with_header("Content-Encoding", encoding)
+            .with_header("Vary", "Accept-Encoding")
+    }
+
     /// 304: the content is still the one this tag stands for. Without a body.
     pub fn not_modified(etag: String) -> Self {
         Self { nsq: true, ..Self::bare(Status::NotModified) }.with_etag(etag)
@@ -260,6 +282,7 @@ impl Response {
             nsq: false,
             special: Special::None,
             nosniff: false,
+            more: Vec::new(),
             body: Cow::Borrowed(b""),
         }
     }
@@ -285,23 +308,31 @@ impl Response {
             }
         };
         // What the route set, in the order of the alphabet.
-        if let Special::Allow(allow) = &self.special {
-            header("Allow", allow);
-        }
-        if let ContentType::Set(content_type) = self.content_type {
-            header("Content-Type", content_type);
-        }
-        match &self.special {
-            Special::Etag(etag) => header("Etag", etag),
-            Special::Location(location) => header("Location", location),
-            Special::EmptyFirst => header("Content-Length", "0"),
-            Special::None | Special::Allow(_) => {}
-        }
-        if self.nosniff {
-            header("X-Content-Type-Options", "nosniff");
-        }
-        if self.nsq {
-            header("X-Nsq-Content-Type", "nsq; version=1.0");
+        let special = match &self.special {
+            Special::Allow(allow) => Some(("Allow", allow.as_str())),
+            Special::Etag(etag) => Some(("Etag", etag.as_str())),
+            Special::Location(location) => Some(("Location", location.as_str())),
+            Special::EmptyFirst => Some(("Content-Length", "0")),
+            Special::None => None,
+        };
+        let content_type = match self.content_type {
+            ContentType::Set(content_type) => Some(("Content-Type", content_type)),
+            ContentType::Guessed(_) | ContentType::Absent => None,
+        };
+        let (before, behind) = match special {
+            Some(allow @ ("Allow", _)) => (Some(allow), None),
+            other => (None, other),
+        };
+        let nosniff = self.nosniff.then_some(("X-Content-Type-Options", "nosniff"));
+        let nsq = self.nsq.then_some(("X-Nsq-Content-Type", "nsq; version=1.0"));
+        let set = [before, content_type, behind, nosniff, nsq].into_iter().flatten();
+        if self.more.is_empty() {
+            set.for_each(|(name, value)| header(name, value));
+        } else {
+            let more = self.more.iter().map(|(name, value)| (*name, &**value));
+            let mut all: Vec<_> = set.chain(more).collect();
+            all.sort_by_key(|(name, _)| *name);
+            all.into_iter().for_each(|(name, value)| header(name, value));
         }
         // What the server adds.
         header("Date", date);
@@ -353,6 +384,41 @@ mod tests {
         response.encode(&mut out, DATE, exchange);
         let wire = wire.join("\r\n").replace("DATE", DATE);
         assert_eq!(String::from_utf8(out).unwrap(), wire);
+    }
+
+    #[test]
+    fn further_headers_stand_among_the_others_by_name() {
+        check(
+            &Response::json("{}")
+                .with_header("X-Frame-Options", "DENY")
+                .compressed("gzip", b"zip".to_vec()),
+            STAY,
+            &[
+                "HTTP/1.1 200 OK",
+                "Content-Encoding: gzip",
+                "Content-Type: application/json; charset=utf-8",
+                "Vary: Accept-Encoding",
+                "X-Frame-Options: DENY",
+                "X-Nsq-Content-Type: nsq; version=1.0",
+                "Date: DATE",
+                "Content-Length: 3",
+                "",
+                "zip",
+            ],
+        );
+        check(
+            &Response::text("OK").compressed("gzip", b"zip".to_vec()),
+            STAY,
+            &[
+                "HTTP/1.1 200 OK",
+                "Content-Encoding: gzip",
+                "Vary: Accept-Encoding",
+                "Date: DATE",
+                "Content-Length: 3",
+                "",
+                "zip",
+            ],
+        );
     }
 
     #[test]

@@ -11,7 +11,8 @@ use super::percent;
 use super::request::{Head, Method};
 use super::response::{Response, Status};
 
-/// All routes of a server. Each path is spelled out, or ends in a parameter: `/config/:opt`.
+/// All routes of a server. Each path is spelled out, or has parameters, each a whole piece between
+/// two slashes: `/config/:opt`.
 #[derive(Debug)]
 pub struct Table<R: 'static> {
     routes: &'static [(Method, &'static str, R)],
@@ -20,7 +21,8 @@ pub struct Table<R: 'static> {
 /// What becomes of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Routed<R> {
-    /// This route, with its path parameter if it has one.
+    /// This route, with its path parameter if it has one; several are joined by `/`, which no
+    /// parameter contains.
     Found(R, Option<String>),
     /// No route; this is the answer.
     Respond(Response),
@@ -37,7 +39,7 @@ impl<R: Copy> Table<R> {
         let path = head.path.as_str();
         for (_, pattern, route) in self.of_method(&head.method) {
             if let Some(parameter) = match_path(pattern, path) {
-                return Routed::Found(*route, parameter.map(str::to_owned));
+                return Routed::Found(*route, parameter);
             }
         }
         Routed::Respond(self.answer_without_route(head))
@@ -106,25 +108,44 @@ impl<R: Copy> Table<R> {
     }
 }
 
-/// The parameter's value if `path` is what `pattern` says; the inner `None` is a pattern without.
-fn match_path<'a>(pattern: &str, path: &'a str) -> Option<Option<&'a str>> {
-    match pattern.split_once(':') {
-        None => (pattern == path).then_some(None),
-        Some((prefix, _name)) => {
-            let value = path.strip_prefix(prefix)?;
-            (!value.is_empty() && !value.contains('/')).then_some(Some(value))
-        }
+/// The parameters' values if `path` is what `pattern` says; the inner `None` is a pattern without.
+fn match_path(pattern: &str, path: &str) -> Option<Option<String>> {
+    if !pattern.contains(':') {
+        return (pattern == path).then_some(None);
     }
+    let pieces = pair_pieces(pattern, path)?;
+    let fits = |&(wanted, given): &(&str, &str)| wanted.starts_with(':') || wanted == given;
+    if !pieces.iter().all(fits) {
+        return None;
+    }
+    let values = pieces.into_iter().filter(|(wanted, _)| wanted.starts_with(':'));
+    let values: Vec<&str> = values.map(|(_, value)| value).collect();
+    Some(Some(values.join("/")))
 }
 
 /// The pattern's own spelling of `path`, if they differ in nothing but case.
 fn spelling(pattern: &str, path: &str) -> Option<String> {
-    let Some((prefix, _name)) = pattern.split_once(':') else {
-        return pattern.eq_ignore_ascii_case(path).then(|| pattern.to_owned());
-    };
-    let (start, value) = path.split_at_checked(prefix.len())?;
-    let fits = start.eq_ignore_ascii_case(prefix) && !value.is_empty() && !value.contains('/');
-    fits.then(|| format!("{prefix}{value}"))
+    let mut spelled = Vec::new();
+    for (wanted, given) in pair_pieces(pattern, path)? {
+        spelled.push(match wanted.starts_with(':') {
+            true => given,
+            false if wanted.eq_ignore_ascii_case(given) => wanted,
+            false => return None,
+        });
+    }
+    Some(spelled.join("/"))
+}
+
+/// What stands between the slashes of a pattern and of a path, side by side; `None` when there are
+/// not as many pieces, or nothing stands where a parameter should.
+fn pair_pieces<'a>(pattern: &'a str, path: &'a str) -> Option<Vec<(&'a str, &'a str)>> {
+    let count = |text: &str| text.bytes().filter(|&byte| byte == b'/').count();
+    if count(pattern) != count(path) {
+        return None;
+    }
+    let pieces = pattern.split('/').zip(path.split('/'));
+    let is_filled = |(wanted, given): (&str, &str)| !wanted.starts_with(':') || !given.is_empty();
+    pieces.clone().all(is_filled).then(|| pieces.collect())
 }
 
 fn toggle_trailing_slash(path: &str) -> String {
@@ -158,6 +179,7 @@ mod tests {
         Read,
         Write,
         Index,
+        Channel,
     }
 
     const TABLE: Table<Route> = Table::new(&[
@@ -166,6 +188,7 @@ mod tests {
         (Method::Get, "/config/:opt", Route::Read),
         (Method::Put, "/config/:opt", Route::Write),
         (Method::Get, "/debug/pprof/", Route::Index),
+        (Method::Get, "/api/topics/:topic/:channel", Route::Channel),
     ]);
 
     fn route(method: &str, target: &str) -> Routed<Route> {
@@ -183,6 +206,7 @@ mod tests {
             ("GET", "/config/log_level", Route::Read, Some("log_level")),
             ("PUT", "/config/a%20b", Route::Write, Some("a b")),
             ("GET", "/debug/pprof/", Route::Index, None),
+            ("GET", "/api/topics/t/c%23ephemeral", Route::Channel, Some("t/c#ephemeral")),
         ] {
             let expected = Routed::Found(found, parameter.map(str::to_owned));
             assert_eq!(route(method, target), expected, "{method} {target}");

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::percent::{self, Plus};
+use crate::base64;
 
 /// Why a text is no address that can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +133,7 @@ impl Url {
 
     /// The value of the `Authorization` header, if the address says who asks.
     pub(super) fn authorization(&self) -> Option<String> {
-        self.user.as_ref().map(|user| format!("Basic {}", base64(user)))
+        self.user.as_ref().map(|user| format!("Basic {}", base64::encode(user)))
     }
 }
 
@@ -186,23 +187,6 @@ pub fn encode_form<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> 
         format!("{}={}", percent::encode_value(name.as_bytes()), percent::encode_value(value))
     });
     pieces.collect::<Vec<_>>().join("&")
-}
-
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let at = |index| u32::from(group.get(index).copied().unwrap_or(0));
-        let bits = at(0) << 16 | at(1) << 8 | at(2);
-        for digit in 0..4 {
-            let index = usize::try_from(bits >> (18 - 6 * digit) & 0x3f).expect("six bits");
-            let is_there = digit <= group.len();
-            let shown = if is_there { DIGITS.get(index) } else { None };
-            text.push(char::from(shown.copied().unwrap_or(b'=')));
-        }
-    }
-    text
 }
 
 #[cfg(test)]
