@@ -9,6 +9,7 @@
 //! | what they all print, and how they end | [`terminal`] |
 //! | one subscription, one connection to publish over | [`client`] |
 //! | which brokers there are, what they count | [`cluster`] |
+//! | the administration page and its HTTP interface | [`web`] |
 
 mod address;
 mod client;
@@ -16,11 +17,16 @@ mod client;
 mod cluster;
 mod terminal;
 mod verbs;
+mod web;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
-    arguments.next();
-    verbs::run(arguments)
+    let name = arguments.next().unwrap_or_default();
+    match Path::new(&name).file_name().and_then(|name| name.to_str()) {
+        Some("nsqadmin") => web::run(arguments),
+        _ => verbs::run(arguments),
+    }
 }

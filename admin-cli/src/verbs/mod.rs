@@ -14,6 +14,7 @@ use clap::Parser;
 use startup::version;
 
 use crate::terminal::{self, Ending};
+use crate::web;
 
 const HELP: &str = "\
 Usage: admin-cli VERB [FLAGS]
@@ -23,6 +24,7 @@ Look at a cluster of nsqd and nsqlookupd from a terminal.
   stat   show the counters of a topic and its channels, live
   tail   print messages as they come
   pub    publish the lines of standard input or of files
+  web    serve the administration page, as nsqadmin does
 
 admin-cli VERB --help lists the flags of a verb, admin-cli --version prints the version.
 ";
@@ -34,6 +36,7 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Some("stat") => work(arguments, |flags, _| stat::run(flags)),
         Some("tail") => work(arguments, |flags, _| tail::run(flags)),
         Some("pub") => work(arguments, publish::run),
+        Some("web" | "nsqadmin") => web::run(arguments),
         Some("help" | "-h" | "-help" | "--help") => {
             terminal::print_to_stderr(HELP);
             ExitCode::SUCCESS
