@@ -48,6 +48,21 @@ pub(super) enum Route {
     Peek,
 }
 
+impl Route {
+    /// Whether a page asks for it every few seconds, which is not worth a log line.
+    fn is_live(self) -> bool {
+        matches!(
+            self,
+            Self::LiveSummary
+                | Self::LiveTopics
+                | Self::LiveChannels
+                | Self::LiveNodes
+                | Self::LiveTopic
+                | Self::LiveChannel
+        )
+    }
+}
+
 const ROUTES: &[(Method, &str, Route)] = &[
     (Method::Get, "/", Route::Page),
     (Method::Get, "/ping", Route::Ping),
@@ -118,7 +133,7 @@ impl Answers for Admin {
         }
         let response = respond(self, route, &parameter, &request).await;
         let response = pages::hardened(response.unwrap_or_else(|refusal| refusal));
-        Answer::Own { response, is_logged: true }
+        Answer::Own { response, is_logged: !route.is_live() }
     }
 }
 
