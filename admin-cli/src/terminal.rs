@@ -15,6 +15,10 @@ pub(crate) enum Ending {
     Misuse(String),
     /// The work cannot be done; this says why, and what to look at.
     Failed(String),
+    /// The user did not want it, or could not be asked; this says which.
+    Declined(String),
+    /// A part is done; who failed was said already.
+    Partial,
     /// Nobody reads standard output any more, as behind `| head`. Nothing is wrong.
     OutputClosed,
 }
@@ -24,6 +28,10 @@ impl Ending {
     pub(crate) const MISUSE: u8 = 2;
     /// The exit code of [`Ending::Failed`].
     const FAILED: u8 = 1;
+    /// The exit code of [`Ending::Declined`].
+    const DECLINED: u8 = 3;
+    /// The exit code of [`Ending::Partial`].
+    const PARTIAL: u8 = 4;
 
     /// Tells the user, and gives the process its exit code.
     pub(crate) fn into_exit_code(self) -> ExitCode {
@@ -36,6 +44,11 @@ impl Ending {
                 note(&text);
                 ExitCode::from(Self::FAILED)
             }
+            Self::Declined(text) => {
+                note(&text);
+                ExitCode::from(Self::DECLINED)
+            }
+            Self::Partial => ExitCode::from(Self::PARTIAL),
             Self::OutputClosed => ExitCode::SUCCESS,
         }
     }

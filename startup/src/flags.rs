@@ -109,6 +109,26 @@ pub fn parse<Flags: Parser>() -> (Flags, Given) {
 pub fn try_parse<Flags: Parser>(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<(Flags, Given), Stop> {
+    parse_with(arguments, None)
+}
+
+/// Reads `arguments` of which the flags may stand before, between and behind names: this is not how
+/// NSQ's programs read theirs. Returns the names; behind `--` all are names.
+///
+/// # Errors
+/// [`Stop`] for help and for misuse.
+pub fn try_parse_mixed<Flags: Parser>(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<(Flags, Vec<OsString>), Stop> {
+    let mut names = Vec::new();
+    let (flags, _) = parse_with(arguments, Some(&mut names))?;
+    Ok((flags, names))
+}
+
+fn parse_with<Flags: Parser>(
+    arguments: impl IntoIterator<Item = OsString>,
+    names: Option<&mut Vec<OsString>>,
+) -> Result<(Flags, Given), Stop> {
     let mut command = Flags::command()
         .disable_help_flag(true)
         .disable_version_flag(true)
@@ -116,7 +136,7 @@ pub fn try_parse<Flags: Parser>(
     command.build();
     let stop = |refusal: Refusal| refusal.into_stop(&command);
 
-    let (normal, refusal) = normalize(arguments, &command);
+    let (normal, refusal) = normalize(arguments, &command, names);
     let name = OsString::from(command.get_name());
     let matches = command
         .clone()
@@ -158,13 +178,15 @@ impl Refusal {
 
 /// Rewrites arguments into the one form that clap cannot misread: `--name=value` for each flag. Where
 /// it comes to help, an unknown flag or a missing value it stops, and says so beside what stands
-/// before. Values themselves are clap's to judge.
+/// before. Values themselves are clap's to judge. The first argument that is no flag ends them, unless
+/// names are wanted: then it is one.
 fn normalize(
     arguments: impl IntoIterator<Item = OsString>,
     command: &Command,
+    names: Option<&mut Vec<OsString>>,
 ) -> (Vec<OsString>, Option<Refusal>) {
     let mut normal = Vec::new();
-    let refusal = normalize_into(&mut normal, arguments, command).err();
+    let refusal = normalize_into(&mut normal, arguments, command, names).err();
     (normal, refusal)
 }
 
@@ -172,14 +194,23 @@ fn normalize_into(
     normal: &mut Vec<OsString>,
     arguments: impl IntoIterator<Item = OsString>,
     command: &Command,
+    mut names: Option<&mut Vec<OsString>>,
 ) -> Result<(), Refusal> {
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         let bytes = argument.as_bytes();
-        if bytes == b"-" || bytes == b"--" {
+        let flag = if bytes == b"-" { None } else { bytes.strip_prefix(b"-") };
+        let Some(flag) = flag else {
+            let Some(names) = &mut names else { break };
+            names.push(argument);
+            continue;
+        };
+        if flag == b"-" {
+            if let Some(names) = names {
+                names.extend(arguments);
+            }
             break;
         }
-        let Some(flag) = bytes.strip_prefix(b"-") else { break };
         let flag = flag.strip_prefix(b"-").unwrap_or(flag);
         if flag.starts_with(b"-") || flag.starts_with(b"=") {
             let argument = argument.to_string_lossy();
@@ -462,6 +493,23 @@ mod tests {
             assert!(flags.count == 3 && !flags.version, "{end}");
             assert!(!given.contains("version"));
         }
+    }
+
+    #[test]
+    fn flags_may_stand_between_names_where_names_are_wanted() {
+        for (arguments, names, count) in [
+            (&["--count", "3", "a", "b"][..], &["a", "b"][..], 3),
+            (&["a", "--version", "b", "-count=4"], &["a", "b"], 4),
+            (&["a", "--", "--count=5", "-"], &["a", "--count=5", "-"], 0),
+            (&["-", "", "--count=6"], &["-", ""], 6),
+            (&[], &[], 0),
+        ] {
+            let arguments = arguments.iter().map(OsString::from);
+            let (flags, found) = try_parse_mixed::<Flags>(arguments).unwrap();
+            assert_eq!((flags.count, found), (count, names.iter().map(OsString::from).collect()));
+        }
+        let stop = try_parse_mixed::<Flags>(["a", "--bogus"].map(OsString::from)).unwrap_err();
+        assert!(stop.text.starts_with("flag provided but not defined: -bogus\n"), "{}", stop.text);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod process;
 pub mod programs;
 pub mod register;
 pub mod relay;
+pub mod scripted_http;
 pub mod small_disk;
 pub mod suite;
 pub mod turn;

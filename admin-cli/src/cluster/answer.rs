@@ -25,6 +25,11 @@ impl Failure {
     pub(crate) fn is_not_found(&self) -> bool {
         self.status == Some(404)
     }
+
+    /// Whether there is no process at its address.
+    pub(crate) fn nobody_listens(&self) -> bool {
+        self.status.is_none() && self.reason == "connection refused"
+    }
 }
 
 impl fmt::Display for Failure {

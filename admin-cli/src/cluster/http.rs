@@ -177,8 +177,11 @@ impl Http {
     ) -> Result<Vec<u8>, Failure> {
         let place = self.0.places.acquire().await;
         let _place = place.expect("the semaphore is never closed");
-        let url = format!("http://{address}{path_and_query}");
-        let (status, body) = self.send(&self.0.plain, &method, address, url).await?;
+        // An address without a host means this machine, as it does to Go.
+        let host = if address.host().is_empty() { "localhost" } else { "" };
+        let url = format!("http://{host}{address}{path_and_query}");
+        let (status, body) =
+            self.send(&self.0.plain, &method, address, address.port(), url).await?;
         match status {
             StatusCode::OK => Ok(body),
             StatusCode::FORBIDDEN => {
@@ -187,15 +190,15 @@ impl Http {
                         status: Some(status.as_u16()),
                         ..Failure::unreadable(address, &error)
                     })?;
-                let host = address.host();
-                let url = format!("https://{host}:{}{path_and_query}", forbidden.https_port);
+                let port = forbidden.https_port;
+                let url = format!("https://{}:{port}{path_and_query}", address.host());
                 let client = self.encrypted().map_err(|reason| Failure {
                     address: address.clone(),
                     in_nsq_words: reason.clone(),
                     reason,
                     status: None,
                 })?;
-                match self.send(client, &method, address, url).await? {
+                match self.send(client, &method, address, port, url).await? {
                     (StatusCode::OK, body) => Ok(body),
                     (status, body) => Err(Failure::refused(address, status, &body)),
                 }
@@ -210,9 +213,10 @@ impl Http {
         client: &Client,
         method: &Method,
         address: &Address,
+        port: u16,
         url: String,
     ) -> Result<(StatusCode, Vec<u8>), Failure> {
-        let asked = Question { method, address, url: &url };
+        let asked = Question { method, address, port, url: &url };
         let sent = client
             .request(method.clone(), &url)
             .header("Accept", "application/vnd.nsq; version=1.0")
@@ -264,6 +268,8 @@ fn read<T: DeserializeOwned>(address: &Address, body: &[u8]) -> Result<T, Failur
 struct Question<'a> {
     method: &'a Method,
     address: &'a Address,
+    /// Where the connection goes: for HTTPS it is another one.
+    port: u16,
     url: &'a str,
 }
 
@@ -288,9 +294,10 @@ impl Question<'_> {
     }
 
     /// Why there is no connection: for people, and in NSQ's words, which show the address that a name
-    /// stands for.
+    /// stands for. Of a name that stands for none NSQ says also which server does not know it.
     async fn unconnected(&self, error: &reqwest::Error, cause: String) -> (String, String) {
-        let resolved = tokio::net::lookup_host(self.address.as_str()).await;
+        let target = (self.address.host_without_brackets(), self.port);
+        let resolved = tokio::net::lookup_host(target).await;
         let Some(target) = resolved.ok().and_then(|mut found| found.next()) else {
             let host = self.address.host();
             let reason = format!("the host {host} is not known");

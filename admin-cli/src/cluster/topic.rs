@@ -11,7 +11,7 @@ use protocol::lookup::{Lookup, Nodes, Topics};
 use protocol::stats::Info;
 use serde::Deserialize;
 
-use super::answer::{Answer, Asked, Daemon, gather};
+use super::answer::{Answer, Asked, Daemon, Failure, gather};
 use super::node::Node;
 use super::{Changed, Cluster, Http, Sources, query};
 use crate::address::Address;
@@ -37,6 +37,26 @@ impl Change {
             Self::Unpause => "unpause",
         }
     }
+
+    /// What is said of it afterwards.
+    pub(crate) fn done(self) -> &'static str {
+        match self {
+            Self::Delete => "deleted",
+            Self::Empty => "emptied",
+            Self::Pause => "paused",
+            Self::Unpause => "unpaused",
+        }
+    }
+
+    /// What is asked before, in front of a name.
+    pub(crate) fn imperative(self) -> &'static str {
+        match self {
+            Self::Delete => "Delete",
+            Self::Empty => "Empty",
+            Self::Pause => "Pause",
+            Self::Unpause => "Unpause",
+        }
+    }
 }
 
 /// The names out of an nsqd's statistics; all else is passed over.
@@ -55,8 +75,7 @@ struct TopicName {
 
 impl TopicNames {
     /// What is asked for them.
-    pub(super) const PATH: &'static str =
-        "/stats?format=json&include_clients=false&include_mem=false";
+    pub(super) const PATH: &'static str = "/stats?format=json&include_clients=false";
 
     pub(super) fn topics(self) -> impl Iterator<Item = String> {
         self.topics.into_iter().map(|topic| topic.topic_name)
@@ -108,15 +127,18 @@ impl Cluster {
         Ok(Answer { value: inactive, failures })
     }
 
+    /// What every nsqlookupd says of a topic; 404 from one that does not know it.
+    pub(crate) async fn lookup(&self, topic: &str) -> Vec<(Address, Result<Lookup, Failure>)> {
+        let path = format!("/lookup?{}", query(&[("topic", topic)]));
+        self.http().get_all(self.lookups(), &path).await
+    }
+
     /// The nsqds that produce a topic. Where nsqlookupds are asked, a topic that none of them knows is
     /// silence with 404s; where nsqds are asked, it is an empty list.
     pub(crate) async fn producers(&self, topic: &str) -> Asked<Vec<Node>> {
-        let query = query(&[("topic", topic)]);
         match self.sources() {
-            Sources::Lookups(lookups) => {
-                let path = format!("/lookup?{query}");
-                let answers = self.http().get_all::<Lookup>(lookups, &path).await;
-                Ok(gather(Daemon::Nsqlookupd, answers)?.map(|answers| {
+            Sources::Lookups(_) => {
+                Ok(gather(Daemon::Nsqlookupd, self.lookup(topic).await)?.map(|answers| {
                     let mut seen = BTreeSet::new();
                     let producers = answers.into_iter().flat_map(|(_, lookup)| lookup.producers);
                     let nodes = producers.map(Node::of_producer);
@@ -124,8 +146,8 @@ impl Cluster {
                 }))
             }
             Sources::Brokers(brokers) => {
-                let path =
-                    format!("/stats?format=json&{query}&include_clients=false&include_mem=false");
+                let query = query(&[("topic", topic)]);
+                let path = format!("/stats?format=json&{query}&include_clients=false");
                 let topic = topic.to_owned();
                 let work = |http: Http, address: Address| {
                     let (path, topic) = (path.clone(), topic.clone());

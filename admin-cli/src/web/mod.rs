@@ -167,8 +167,8 @@ impl Admin {
             request: options.http_client_request_timeout,
         };
         let failed = |ending: Ending| match ending {
-            Ending::Misuse(text) | Ending::Failed(text) => text,
-            Ending::OutputClosed => String::new(),
+            Ending::Misuse(text) | Ending::Failed(text) | Ending::Declined(text) => text,
+            Ending::OutputClosed | Ending::Partial => String::new(),
         };
         let [for_answers, for_samples] = tls;
         let http = Http::with_tls(patience, for_answers).map_err(failed)?;

@@ -16,9 +16,10 @@ use serde::Serialize;
 use startup::{duration, flags};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::cluster_flags::{ClusterFlags, silence};
 use super::command_line;
-use crate::address::{self, Address};
-use crate::cluster::{Cluster, Http, Patience, Reading, Sources, StatsFilter, Watch};
+use super::outcome::FailureReport;
+use crate::cluster::{Reading, Sources, StatsFilter, Watch};
 use crate::terminal::{Ending, Interrupt, Output};
 
 /// The flags of `admin-cli stat`.
@@ -43,48 +44,8 @@ pub(crate) struct Flags {
     /// write one line of JSON instead of a table
     #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
     json: bool,
-    /// HTTP address of nsqd (may be given multiple times; 127.0.0.1:4151 when no address is given)
-    #[arg(long)]
-    nsqd_http_address: Vec<Address>,
-    /// HTTP address of nsqlookupd (may be given multiple times)
-    #[arg(long)]
-    lookupd_http_address: Vec<Address>,
-    /// timeout for HTTP connect
-    #[arg(long, value_parser = duration::parse, default_value = "2s")]
-    http_client_connect_timeout: Duration,
-    /// timeout for HTTP request
-    #[arg(long, value_parser = duration::parse, default_value = "5s")]
-    http_client_request_timeout: Duration,
-}
-
-impl Flags {
-    fn sources(&self) -> Result<Sources, Ending> {
-        match (self.nsqd_http_address.as_slice(), self.lookupd_http_address.as_slice()) {
-            ([], []) => {
-                let local = "127.0.0.1:4151".parse().expect("an address");
-                Ok(Sources::Brokers(vec![local]))
-            }
-            (brokers, []) => Ok(Sources::Brokers(brokers.to_vec())),
-            ([], lookups) => Ok(Sources::Lookups(lookups.to_vec())),
-            _ => {
-                let text = "use --nsqd-http-address or --lookupd-http-address not both";
-                Err(Ending::Misuse(text.to_owned()))
-            }
-        }
-    }
-
-    fn require_positive_durations(&self) -> Result<(), Ending> {
-        for (name, duration) in [
-            ("interval", self.interval),
-            ("http-client-connect-timeout", self.http_client_connect_timeout),
-            ("http-client-request-timeout", self.http_client_request_timeout),
-        ] {
-            if duration.is_zero() {
-                return Err(Ending::Misuse(format!("--{name} should be positive")));
-            }
-        }
-        Ok(())
-    }
+    #[command(flatten)]
+    cluster: ClusterFlags,
 }
 
 /// Shows tables until there were enough, or the user stops it.
@@ -92,14 +53,13 @@ pub(crate) async fn run(flags: Flags) -> Result<(), Ending> {
     let Some(topic) = flags.topic else {
         return Err(Ending::Misuse("--topic is required".to_owned()));
     };
-    flags.require_positive_durations()?;
-    let sources = flags.sources()?;
-    let patience = Patience {
-        connect: flags.http_client_connect_timeout,
-        request: flags.http_client_request_timeout,
-    };
+    if flags.interval.is_zero() {
+        return Err(Ending::Misuse("--interval should be positive".to_owned()));
+    }
+    let cluster = flags.cluster.cluster()?;
     let mut interrupt = Interrupt::listen()?;
-    let mut cluster = Watch::new(Cluster::new(Http::new(patience)?, sources.clone()));
+    let sources = cluster.sources().clone();
+    let mut cluster = Watch::new(cluster);
     tokio::select! {
         outcome = watch(&flags, topic, &sources, &mut cluster) => outcome,
         () = interrupt.wait() => Ok(()),
@@ -126,7 +86,7 @@ async fn watch(
         // Once something has answered, silence may pass: it is shown, and watched. But who counts
         // tables learns from the exit code whether the last one says anything.
         if !reading.is_answered() && (previous.is_none() || is_last) {
-            return Err(silence(sources, &reading));
+            return Err(silence(sources, &reading.failures));
         }
         let current = Sample { at: Instant::now(), reading };
         let report =
@@ -145,22 +105,6 @@ async fn watch(
         }
         previous = Some(current);
     }
-}
-
-/// What to tell a user to whom nothing answers.
-fn silence(sources: &Sources, reading: &Reading) -> Ending {
-    let reasons: Vec<String> =
-        reading.failures.iter().map(|failure| format!("\n  {failure}")).collect();
-    let (program, port, wrong_port) = match sources {
-        Sources::Brokers(_) => ("nsqd", 4151, 4150),
-        Sources::Lookups(_) => ("nsqlookupd", 4161, 4160),
-    };
-    Ending::Failed(format!(
-        "no {program} answers at {}{}\ncheck that {program} runs there, and that this is its HTTP \
-         address (port {port} by default, not {wrong_port})",
-        address::list(sources.addresses()),
-        reasons.concat(),
-    ))
 }
 
 /// What was read at one moment.
@@ -219,13 +163,6 @@ pub(crate) struct ChannelReport {
     pub(crate) paused: bool,
 }
 
-/// A process that did not answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct FailureReport {
-    pub(crate) address: String,
-    pub(crate) error: String,
-}
-
 impl Report {
     fn new(
         now: Timestamp,
@@ -252,17 +189,13 @@ impl Report {
             .collect();
         let missing_channel =
             channel.filter(|_| channels.is_empty()).map(|channel| channel.as_str().to_owned());
-        let failed = reading.failures.iter().map(|failure| FailureReport {
-            address: failure.address.to_string(),
-            error: failure.reason.clone(),
-        });
         let rates =
             Rates::between(previous, current, |broker| Flow::of_topic(broker, topic.as_str()));
         Self {
             time: now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             topic: topic.as_str().to_owned(),
             brokers: reading.brokers.keys().map(ToString::to_string).collect(),
-            failed: failed.collect(),
+            failed: FailureReport::list(&reading.failures),
             exists,
             missing_channel,
             depth: total.depth,

@@ -156,7 +156,7 @@ fn shortened(count: i64, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verbs::stat::FailureReport;
+    use crate::verbs::outcome::FailureReport;
 
     fn channel(name: &str) -> ChannelReport {
         ChannelReport {
