@@ -189,7 +189,7 @@ pub(crate) static VERBS: [Verb; 20] = [
     Verb {
         name: "node tombstone",
         names: "NODE TOPIC",
-        summary: "hide a broker from a topic's consumers, delete the topic there",
+        summary: "hide a broker from a topic's consumers and delete it there",
         group: Group::Nodes,
         run: |verb, arguments| work_with_names(verb, arguments, node::tombstone),
     },
