@@ -14,15 +14,17 @@
 //! | what an authorization server is asked, and grants | [`authorization`] |
 //! | how a client writes its commands | [`request`] |
 //! | what nsqd tells nsqlookupd | [`discovery`] |
+//! | what compresses a connection | [`compression`] |
 //! | HTTP heads, bodies and answers, as NSQ's server gives them; requests of ours | [`http`] |
 //! | the bodies of `/stats` and of nsqlookupd's answers | [`stats`], [`lookup`] |
 //! | the text that Prometheus reads | [`exposition`] |
-//! | JSON with Go's escapes | [`json`] |
 //! | bytes as text | [`base64`] |
+//! | JSON with Go's escapes, text in Go's quotes | [`json`], [`quoted`] |
 
 pub mod authorization;
 pub mod base64;
 pub mod command;
+pub mod compression;
 pub mod conversation;
 pub mod decoder;
 pub mod discovery;
@@ -35,6 +37,7 @@ pub mod limits;
 pub mod lookup;
 pub mod message_id;
 pub mod name;
+pub mod quoted;
 pub mod refusal;
 pub mod request;
 pub mod stats;

@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::command::Verb;
 use crate::message_id::MessageId;
+use crate::quoted::quoted;
 
 /// The first word of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -462,45 +463,4 @@ fn body_in_words(verb: Verb) -> &'static str {
         Verb::Publish | Verb::PublishDeferred => "message body",
         _ => "body",
     }
-}
-
-/// The bytes as Go's `%q` shows them, in which NSQ writes names it refuses: double quotes around,
-/// printable characters as they are, anything else escaped, bytes that are not UTF-8 as `\xNN`.
-fn quoted(bytes: &[u8]) -> String {
-    let mut out = String::from("\"");
-    for chunk in bytes.utf8_chunks() {
-        chunk.valid().chars().for_each(|character| push_quoted(&mut out, character));
-        for byte in chunk.invalid() {
-            out.push_str(&format!("\\x{byte:02x}"));
-        }
-    }
-    out.push('"');
-    out
-}
-
-fn push_quoted(out: &mut String, character: char) {
-    let escape = match character {
-        '"' => "\\\"",
-        '\\' => "\\\\",
-        '\x07' => "\\a",
-        '\x08' => "\\b",
-        '\x0c' => "\\f",
-        '\n' => "\\n",
-        '\r' => "\\r",
-        '\t' => "\\t",
-        '\x0b' => "\\v",
-        ' '..='~' => return out.push(character),
-        _ if character.is_ascii() => return out.push_str(&format!("\\x{:02x}", character as u32)),
-        _ if is_printable(character) => return out.push(character),
-        '\u{80}'..='\u{ffff}' => return out.push_str(&format!("\\u{:04x}", character as u32)),
-        _ => return out.push_str(&format!("\\U{:08x}", character as u32)),
-    };
-    out.push_str(escape);
-}
-
-/// Whether a character beyond ASCII can be seen: a letter, mark, number, punctuation or symbol.
-fn is_printable(character: char) -> bool {
-    // The standard library tells only through its own escapes, and there it also escapes a mark that
-    // stands first; so the character is asked about behind a letter.
-    format!("a{character}").escape_debug().count() == 2
 }

@@ -13,19 +13,18 @@
 //! and not sent is no more than [`WIRE_BYTES_FULL`] and one piece.
 
 mod certificate;
-mod deflate;
-mod snappy;
 #[cfg(test)]
 mod tests;
 mod tls;
 
+pub use protocol::compression::Broken;
 pub use tls::TlsFacts;
 
 use super::output::Output;
 use bytes::{Buf, Bytes};
-use deflate::Deflate;
+use protocol::compression::deflate::Deflate;
+use protocol::compression::snappy::Snappy;
 use rustls::ServerConfig;
-use snappy::Snappy;
 use std::sync::Arc;
 use tls::Tls;
 
@@ -67,10 +66,6 @@ pub enum Opened {
     /// The peer has ended its stream.
     End,
 }
-
-/// What came cannot be opened, and nothing behind it either: the connection is to be closed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken(pub String);
 
 impl Layers {
     /// None yet; `came` are the bytes that are to be opened first.

@@ -3,9 +3,11 @@
 //! Knows: one stream in each direction, flushed to a byte's end where the peer has to see what was
 //! sent. Does not know: what is inside.
 
-use super::Broken;
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use std::fmt;
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+
+use super::Broken;
 
 /// Room for what is opened grows in such steps.
 const STEP_BYTES_MAX: usize = 16 << 10;
@@ -13,7 +15,7 @@ const STEP_BYTES_MAX: usize = 16 << 10;
 const STEP_BYTES_MIN: usize = 256;
 
 /// Both directions of one connection.
-pub(super) struct Deflate {
+pub struct Deflate {
     opening: Decompress,
     sealing: Compress,
     /// The peer's stream has ended.
@@ -28,7 +30,7 @@ impl fmt::Debug for Deflate {
 
 impl Deflate {
     /// Compresses with a level from 1 to 9.
-    pub(super) fn of_level(level: u32) -> Self {
+    pub fn of_level(level: u32) -> Self {
         Self {
             opening: Decompress::new(false),
             sealing: Compress::new(Compression::new(level), false),
@@ -36,13 +38,20 @@ impl Deflate {
         }
     }
 
-    pub(super) fn has_ended(&self) -> bool {
+    /// Whether the peer's stream has ended.
+    pub fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// Opens as much of `input` as `plain` has room for, and says how many bytes that were. There
-    /// may be more inside when there was no room left.
-    pub(super) fn open(
+    /// Opens as much of `input` as there is until `plain` is as long as `room`, and says how many
+    /// bytes that were. There may be more inside when there was no room left.
+    ///
+    /// # Errors
+    /// When it is not what deflate seals.
+    ///
+    /// # Panics
+    /// When more is opened than an address space holds.
+    pub fn open(
         &mut self,
         input: &[u8],
         plain: &mut Vec<u8>,
@@ -71,7 +80,10 @@ impl Deflate {
     }
 
     /// Appends `piece`, compressed, to `out`, and all that was held back if it `is_last`.
-    pub(super) fn seal(&mut self, piece: &[u8], is_last: bool, out: &mut Vec<u8>) {
+    ///
+    /// # Panics
+    /// Never: without a dictionary compressing cannot fail.
+    pub fn seal(&mut self, piece: &[u8], is_last: bool, out: &mut Vec<u8>) {
         let flush = if is_last { FlushCompress::Sync } else { FlushCompress::None };
         let mut taken = 0;
         loop {

@@ -11,9 +11,11 @@
 //!
 //! Knows: chunks. The blocks inside are `snap`'s.
 
-use super::Broken;
-use snap::raw::{Decoder, Encoder, decompress_len, max_compress_len};
 use std::fmt;
+
+use snap::raw::{Decoder, Encoder, decompress_len, max_compress_len};
+
+use super::Broken;
 
 const STREAM_IDENTIFIER: &[u8] = b"\xff\x06\0\0sNaPpY";
 const COMPRESSED: u8 = 0x00;
@@ -29,7 +31,7 @@ const CONTENT_BYTES_MAX: usize = 76_490 + CHECKSUM_BYTES;
 const KEPT_BYTES_MAX: usize = 4 << 10;
 
 /// Both directions of one connection.
-pub(super) struct Snappy {
+pub struct Snappy {
     /// The beginning of a chunk. Bounded by the longest content and its header.
     unfinished: Vec<u8>,
     /// The peer has sent its identifier.
@@ -83,9 +85,12 @@ impl Header {
 }
 
 impl Snappy {
-    /// Opens chunks of `input` while `plain` has room, the last of them beyond it, and says how many
-    /// bytes that were.
-    pub(super) fn open(
+    /// Opens chunks of `input` while `plain` is shorter than `room`, the last of them beyond it, and
+    /// says how many bytes that were.
+    ///
+    /// # Errors
+    /// When it is not what snappy seals.
+    pub fn open(
         &mut self,
         input: &[u8],
         plain: &mut Vec<u8>,
@@ -154,7 +159,10 @@ impl Snappy {
     }
 
     /// Appends `piece` to `out` in chunks, each of which can be opened by itself.
-    pub(super) fn seal(&mut self, piece: &[u8], out: &mut Vec<u8>) {
+    ///
+    /// # Panics
+    /// Never: there is room for the longest chunk.
+    pub fn seal(&mut self, piece: &[u8], out: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.has_identified, true) {
             out.extend_from_slice(STREAM_IDENTIFIER);
         }
