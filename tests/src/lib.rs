@@ -24,4 +24,5 @@ pub mod scripted_http;
 pub mod small_disk;
 pub mod suite;
 pub mod turn;
+pub mod utility;
 pub mod words;

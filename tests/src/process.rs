@@ -39,15 +39,24 @@ impl Process {
     /// # Panics
     /// When the program cannot be started.
     pub fn start_with_input(command: &mut Command, input: &[u8]) -> Self {
+        Self::start_to(command, input, Stdio::piped())
+    }
+
+    /// Starts `command` and gives it `input` to read. What it writes to standard output goes
+    /// elsewhere, and is not gathered unless that is a pipe.
+    ///
+    /// # Panics
+    /// When the program cannot be started.
+    pub fn start_to(command: &mut Command, input: &[u8], output: Stdio) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
         let mut child = command
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdout(output)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
         let log = gather(child.stderr.take().expect("standard error is piped"));
-        let output = gather(child.stdout.take().expect("standard output is piped"));
+        let output = child.stdout.take().map(gather).unwrap_or_default();
         let mut pipe = child.stdin.take().expect("standard input is piped");
         let input = input.to_vec();
         // A program may end without reading its input: then the pipe breaks, and that is fine.
@@ -107,6 +116,16 @@ impl Process {
                 .then_some(())
         });
         self.output()
+    }
+
+    /// All that a program that has ended wrote to standard error.
+    ///
+    /// # Panics
+    /// When something that it started still writes.
+    #[must_use]
+    pub fn whole_log(&self) -> String {
+        let _whole = self.whole_output();
+        self.log()
     }
 
     /// Asks the process to end, as a service manager does, and waits until it has.
