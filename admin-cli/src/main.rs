@@ -6,27 +6,37 @@
 //! | Where do I look for | |
 //! |---|---|
 //! | a verb of `admin-cli` | [`verbs`], a file each |
+//! | `nsq_tail`, `to_nsq` and so on | [`utilities`], a file or folder each |
 //! | what they all print, and how they end | [`terminal`] |
-//! | one subscription, one connection to publish over | [`client`] |
+//! | consuming and publishing as go-nsq does | [`client`] |
 //! | which brokers there are, what they count | [`cluster`] |
 //! | the administration page and its HTTP interface | [`web`] |
 
 mod address;
+#[allow(dead_code, reason = "utilities that are still to come use the rest")]
 mod client;
 #[allow(dead_code, unused_imports, reason = "its users land one after the other")]
 mod cluster;
 mod terminal;
+mod utilities;
 mod verbs;
 mod web;
 
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
-    let name = arguments.next().unwrap_or_default();
-    match Path::new(&name).file_name().and_then(|name| name.to_str()) {
-        Some("nsqadmin") => web::run(arguments),
-        _ => verbs::run(arguments),
+    let called_as = arguments.next().unwrap_or_default();
+    let arguments: Vec<OsString> = arguments.collect();
+    let name = Path::new(&called_as).file_name().and_then(OsStr::to_str).unwrap_or_default();
+    if let Some(exit_code) = utilities::run(name, arguments.iter().cloned()) {
+        return exit_code;
     }
+    let first = arguments.first().and_then(|first| first.to_str()).unwrap_or_default();
+    if let Some(exit_code) = utilities::run(first, arguments.iter().skip(1).cloned()) {
+        return exit_code;
+    }
+    verbs::run(arguments.into_iter())
 }

@@ -2,10 +2,13 @@
 //!
 //! Does not know: what the lines say.
 
-use std::io::{self, Write};
+use std::io::{self, Stdout, Write};
 use std::process::ExitCode;
 
-use tokio::io::AsyncWriteExt;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Why a verb ends before its work is done.
@@ -79,24 +82,61 @@ pub(crate) fn print_to_stdout(text: &str) {
     drop(io::stdout().write_all(text.as_bytes()));
 }
 
+/// What a pipe takes at once without waiting, when it takes anything.
+const PIPE_BYTES: usize = 4096;
+
 /// Results on standard output. A reader that is slow makes the writer wait, and nothing else.
-pub(crate) struct Output(tokio::io::Stdout);
+///
+/// It is written to by this thread: handing every piece to another would cost more than the writing.
+/// So that the thread never waits, a pipe or terminal is written to in pieces that it has room for.
+pub(crate) struct Output {
+    /// Says when there is room; `None` for a file, which always has.
+    room: Option<AsyncFd<Stdout>>,
+}
 
 impl Output {
+    /// Within a runtime.
+    #[expect(
+        deprecated,
+        reason = "its successor is `unsafe`, for the sake of descriptors that are closed too early; \
+                  standard output stays open as long as the process"
+    )]
     pub(crate) fn open() -> Self {
-        Self(tokio::io::stdout())
+        // What cannot be waited for is a file, or fails when it is written to.
+        Self { room: AsyncFd::with_interest(io::stdout(), Interest::WRITABLE).ok() }
     }
 
     /// Hands all of it over.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), Ending> {
-        let written = match self.0.write_all(bytes).await {
-            Ok(()) => self.0.flush().await,
-            Err(error) => Err(error),
-        };
-        written.map_err(|error| match error.kind() {
+        self.write_all(bytes).await.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Ending::OutputClosed,
             _ => Ending::Failed(format!("cannot write to standard output: {error}")),
         })
+    }
+
+    /// Hands all of it over.
+    pub(crate) async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        let stdout = io::stdout();
+        while !bytes.is_empty() {
+            let piece = match &self.room {
+                None => bytes,
+                Some(room) => {
+                    let mut ready = room.writable().await?;
+                    let mut asked = [PollFd::new(&stdout, PollFlags::OUT)];
+                    if poll(&mut asked, Some(&Timespec::default()))? == 0 {
+                        ready.clear_ready();
+                        continue;
+                    }
+                    &bytes[..bytes.len().min(PIPE_BYTES)]
+                }
+            };
+            match rustix::io::write(&stdout, piece) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 }
 

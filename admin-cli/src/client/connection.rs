@@ -1,216 +1,478 @@
 //! One TCP connection to a broker, from the client's side.
 //!
-//! Knows: the first words of a conversation, and how frames arrive. Does not know: what the frames
-//! mean to a consumer or a producer. Nothing here waits for ever, but for the next frame.
+//! Knows: the first words of a conversation (IDENTIFY, TLS, compression, AUTH), and how frames
+//! arrive. Does not know: what frames mean to a consumer or a producer. Nothing here waits longer
+//! than the options allow.
 
 use std::io;
 use std::time::Duration;
 
-use protocol::frame::{Frame, decode_frame};
+use bytes::{Buf, Bytes, BytesMut};
+use protocol::frame::{Frame, MESSAGE_FRAME_OVERHEAD, decode_frame};
 use protocol::message_id::MessageId;
 use protocol::request;
 use serde::Deserialize;
-use serde_json::json;
-use startup::hostname::hostname;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::address::Address;
+use super::dial::{self, DialError, dial};
+use super::layers::{Layers, Opened};
+use super::log::{Labelled, Level};
+use super::options::Options;
 
-/// How long to wait until a connection is there.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
-/// How long to wait until the broker takes what is sent to it, or answers the first words.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 /// The largest frame that is accepted: far beyond what brokers are configured to take.
 const FRAME_BYTES_MAX: usize = 256 << 20;
-/// How much room there is at least for each read.
+/// How much is read at once.
 const READ_BYTES: usize = 64 << 10;
+/// Where less room is left in the buffer, it is not worth a read.
+const ROOM_BYTES_MIN: usize = 8 << 10;
+/// Commands that are sealed or written at once; more of them wait their turn.
+const WRITE_BYTES: usize = 256 << 10;
 
-/// Why a connection is of no use any more.
+/// Why a connection could not be brought to where commands may be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Lost {
-    /// The broker refused, in these words of its protocol.
-    Refused(String),
-    /// Anything else, in words for people.
-    Broken(String),
+pub(crate) enum ConnectError {
+    /// Nobody takes it.
+    Dial(DialError),
+    /// The broker refused in these words, to IDENTIFY or to AUTH.
+    Refused { during: Stage, text: String },
+    /// Anything else.
+    Broken { during: Stage, text: String },
 }
 
-impl Lost {
-    /// For the user, behind the broker's address.
+/// What was under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// IDENTIFY, and the layers that were agreed.
+    Identify,
+    /// AUTH.
+    Authorize,
+}
+
+impl ConnectError {
+    /// In go-nsq's words.
     pub(crate) fn text(&self) -> String {
         match self {
-            Self::Refused(text) => format!("refuses: {text}"),
-            Self::Broken(reason) => reason.clone(),
+            Self::Dial(error) => error.text(),
+            Self::Refused { during: Stage::Identify, text }
+            | Self::Broken { during: Stage::Identify, text } => {
+                format!("failed to IDENTIFY - {text}")
+            }
+            Self::Refused { during: Stage::Authorize, text } => {
+                format!("Error authenticating {text}")
+            }
+            Self::Broken { during: Stage::Authorize, text } => text.clone(),
         }
     }
 
-    fn broken(reason: impl Into<String>) -> Self {
-        Self::Broken(reason.into())
+    /// For a person, behind the broker's address.
+    pub(crate) fn for_people(&self) -> String {
+        match self {
+            Self::Dial(error) => format!("cannot be connected to: {}", error.reason),
+            Self::Refused { text, .. } => format!("refuses: {text}"),
+            Self::Broken { text, .. } => text.clone(),
+        }
     }
-}
-
-impl From<io::Error> for Lost {
-    fn from(error: io::Error) -> Self {
-        Self::Broken(error.to_string())
-    }
-}
-
-/// Whether the broker sends heartbeats, which must be answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heartbeats {
-    /// As often as the broker likes.
-    Answered,
-    /// Never: for a client that does nothing while it waits for input.
-    Off,
-}
-
-/// What a broker sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Received {
-    /// To be answered with NOP.
-    Heartbeat,
-    /// An answer to a command, other than a refusal.
-    Response(Vec<u8>),
-    /// A refusal: `CODE` or `CODE reason`.
-    Error(String),
-    /// A delivery.
-    Message { id: MessageId, body: Vec<u8> },
 }
 
 /// What the broker tells about itself at IDENTIFY.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(default)]
-pub(crate) struct Agreement {
+pub(super) struct Agreement {
     /// The greatest count that RDY may have.
-    pub(crate) max_rdy_count: u64,
-    /// Whether it wants AUTH before anything else.
+    pub(super) max_rdy_count: i64,
+    tls_v1: bool,
+    deflate: bool,
+    snappy: bool,
     auth_required: bool,
 }
 
 impl Default for Agreement {
     /// What holds at a broker that only says `OK`.
     fn default() -> Self {
-        Self { max_rdy_count: 2500, auth_required: false }
+        Self {
+            max_rdy_count: 2500,
+            tls_v1: false,
+            deflate: false,
+            snappy: false,
+            auth_required: false,
+        }
     }
 }
 
-/// A connection on which IDENTIFY is done.
-pub(crate) struct Connection {
+/// What AUTH is answered with.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Authorization {
+    identity: String,
+    identity_url: String,
+    permission_count: i64,
+}
+
+/// A connection on which IDENTIFY and AUTH are done.
+pub(super) struct Connection {
     stream: TcpStream,
-    input: Vec<u8>,
-    /// How much at the start of `input` was decoded. Invariant: at most `input.len()`.
-    decoded: usize,
+    layers: Layers,
+    /// What came and is still to be opened by the layers. At most one read.
+    came: Vec<u8>,
+    /// What the layers opened last; its memory is kept.
+    opened: Vec<u8>,
+    /// Plain bytes that are not taken yet: at most one frame that is not whole, and one read.
+    input: BytesMut,
+    /// What the layers sealed last; its memory is kept.
+    wire: Vec<u8>,
+    read_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
 }
 
 impl Connection {
-    /// Connects and says who we are.
-    pub(crate) async fn open(
-        address: &Address,
-        heartbeats: Heartbeats,
-    ) -> Result<(Self, Agreement), Lost> {
-        let stream = timeout(CONNECT_PATIENCE, TcpStream::connect(address.as_str()))
-            .await
-            .map_err(|_| Lost::broken("cannot be connected to in time"))?
-            .map_err(|error| Lost::broken(format!("cannot be connected to: {error}")))?;
-        stream.set_nodelay(true)?;
-        let mut connection = Self { stream, input: Vec::new(), decoded: 0 };
-
-        let mut hello = request::MAGIC.to_vec();
-        request::identify(&mut hello, &identification(heartbeats));
-        connection.send(&hello).await?;
-        let answer = connection.answer().await?;
-        let agreement = match answer.as_slice() {
-            b"OK" => Agreement::default(),
-            json => serde_json::from_slice(json).map_err(|error| {
-                Lost::broken(format!("answers IDENTIFY with something else than JSON: {error}"))
-            })?,
+    /// Connects, and says who we are.
+    pub(super) async fn open(
+        address: &str,
+        options: &Options,
+        log: &Labelled,
+    ) -> Result<(Self, Agreement), ConnectError> {
+        let stream = dial(address, options).await.map_err(ConnectError::Dial)?;
+        let mut connection = Self {
+            stream,
+            layers: Layers::default(),
+            came: Vec::new(),
+            opened: Vec::new(),
+            input: BytesMut::new(),
+            wire: Vec::new(),
+            read_timeout: options.read_timeout.limit(),
+            write_timeout: options.write_timeout.limit(),
         };
+        let agreement = connection.identify(address, options, log).await?;
         if agreement.auth_required {
-            return Err(Lost::broken("asks for AUTH, which is not supported here"));
+            connection.authorize(address, options, log).await?;
         }
         Ok((connection, agreement))
     }
 
-    /// Sends commands, and waits until they have left.
-    pub(crate) async fn send(&mut self, commands: &[u8]) -> Result<(), Lost> {
-        timeout(ANSWER_PATIENCE, self.stream.write_all(commands))
-            .await
-            .map_err(|_| Lost::broken("does not read what is sent to it"))?
-            .map_err(Lost::from)
+    async fn identify(
+        &mut self,
+        address: &str,
+        options: &Options,
+        log: &Labelled,
+    ) -> Result<Agreement, ConnectError> {
+        let during = Stage::Identify;
+        let broken = |text| ConnectError::Broken { during, text };
+        let mut hello = request::MAGIC.to_vec();
+        request::identify(&mut hello, &options.identification());
+        self.send(&hello).await.map_err(broken)?;
+        let answer = match self.answer().await.map_err(broken)? {
+            Answer::Response(answer) => answer,
+            Answer::Error(text) => return Err(ConnectError::Refused { during, text }),
+        };
+        if answer.first() != Some(&b'{') {
+            return Ok(Agreement::default());
+        }
+        let agreement: Agreement =
+            serde_json::from_slice(&answer).map_err(|error| broken(error.to_string()))?;
+        if agreement.tls_v1 {
+            log.say_of(Level::Info, address, "upgrading to TLS");
+            self.begin_tls(address, options).await.map_err(broken)?;
+        }
+        if agreement.deflate {
+            log.say_of(Level::Info, address, "upgrading to Deflate");
+            let level = u32::try_from(options.deflate_level).unwrap_or(6);
+            self.layers.begin_deflate(level, &mut self.input, &mut self.came);
+            self.expect_ok("Deflate").await.map_err(broken)?;
+        }
+        if agreement.snappy {
+            log.say_of(Level::Info, address, "upgrading to Snappy");
+            self.layers.begin_snappy(&mut self.input, &mut self.came);
+            self.expect_ok("Snappy").await.map_err(broken)?;
+        }
+        Ok(agreement)
     }
 
-    /// The answer to the command sent last, on a connection that gets no messages yet.
-    pub(crate) async fn answer(&mut self) -> Result<Vec<u8>, Lost> {
+    async fn begin_tls(&mut self, address: &str, options: &Options) -> Result<(), String> {
+        let (host, _) = dial::split(address)?;
+        self.layers.begin_tls(&options.tls.config()?, host)?;
+        // What came behind the answer is TLS already.
+        self.came = self.input.split().to_vec();
+        loop {
+            let mut wire = std::mem::take(&mut self.wire);
+            let outcome = self.layers.shake_hands(&mut self.came, &mut wire);
+            let sent = self.write(&wire).await;
+            wire.clear();
+            self.wire = wire;
+            outcome?;
+            sent?;
+            if !self.layers.is_shaking_hands() {
+                break;
+            }
+            let limit = self.read_timeout;
+            let Self { stream, came, .. } = self;
+            within(limit, stream, "read", async |stream| stream.read_buf(came).await)
+                .await
+                .and_then(not_the_end)?;
+        }
+        self.expect_ok("TLS").await
+    }
+
+    async fn expect_ok(&mut self, layer: &str) -> Result<(), String> {
+        match self.answer().await? {
+            Answer::Response(answer) if answer == b"OK" => Ok(()),
+            _ => Err(format!("invalid response from {layer} upgrade")),
+        }
+    }
+
+    async fn authorize(
+        &mut self,
+        address: &str,
+        options: &Options,
+        log: &Labelled,
+    ) -> Result<(), ConnectError> {
+        let during = Stage::Authorize;
+        if options.auth_secret.is_empty() {
+            log.say_of(Level::Error, address, "Auth Required");
+            return Err(ConnectError::Broken { during, text: "Auth Required".to_owned() });
+        }
+        let mut command = Vec::new();
+        request::auth(&mut command, options.auth_secret.as_bytes());
+        let outcome = match self.send(&command).await {
+            Ok(()) => self.answer().await,
+            Err(text) => Err(text),
+        };
+        let authorization: Result<Authorization, ConnectError> = match outcome {
+            Ok(Answer::Response(answer)) => serde_json::from_slice(&answer)
+                .map_err(|error| ConnectError::Broken { during, text: error.to_string() }),
+            Ok(Answer::Error(text)) => Err(ConnectError::Refused { during, text }),
+            Err(text) => Err(ConnectError::Broken { during, text }),
+        };
+        let text = match &authorization {
+            Ok(Authorization { identity, identity_url, permission_count }) => {
+                log.say_of(
+                    Level::Info,
+                    address,
+                    format_args!(
+                        "Auth accepted. Identity: {identity:?} {identity_url} Permissions: \
+                         {permission_count}"
+                    ),
+                );
+                return Ok(());
+            }
+            Err(error) => error.text(),
+        };
+        log.say_of(Level::Error, address, format_args!("Auth Failed {text}"));
+        authorization.map(drop)
+    }
+
+    /// The next frame, on a connection that gets no messages yet. What came behind it stays: it may
+    /// be inside a layer that has not begun.
+    async fn answer(&mut self) -> Result<Answer, String> {
+        let limit = self.read_timeout;
         let answer = async {
             loop {
-                match self.receive().await? {
-                    Received::Response(answer) => return Ok(answer),
-                    Received::Error(text) => return Err(Lost::Refused(text)),
-                    Received::Heartbeat => {
-                        let mut nop = Vec::new();
-                        request::nop(&mut nop);
-                        self.send(&nop).await?;
-                    }
-                    Received::Message { .. } => {
-                        return Err(Lost::broken("sends messages that were not asked for"));
-                    }
+                let decoded = decode_frame(&self.input, FRAME_BYTES_MAX);
+                if let Some((frame, bytes)) = decoded.map_err(|error| error.to_string())? {
+                    let answer = match frame {
+                        Frame::Response(data) => Answer::Response(data.to_vec()),
+                        Frame::Error(text) => {
+                            Answer::Error(String::from_utf8_lossy(text).into_owned())
+                        }
+                        Frame::Message(_) => {
+                            return Err("a message came that nobody asked for".to_owned());
+                        }
+                    };
+                    self.input.advance(bytes);
+                    return Ok(answer);
                 }
+                self.read().await?;
             }
         };
-        timeout(ANSWER_PATIENCE, answer)
-            .await
-            .map_err(|_| Lost::broken("does not answer in time"))?
-    }
-
-    /// The next frame. When the wait is given up, nothing is lost.
-    pub(crate) async fn receive(&mut self) -> Result<Received, Lost> {
-        loop {
-            if let Some(received) = self.received()? {
-                return Ok(received);
-            }
-            self.input.drain(..self.decoded);
-            self.decoded = 0;
-            self.input.reserve(READ_BYTES);
-            if self.stream.read_buf(&mut self.input).await? == 0 {
-                return Err(Lost::broken("has closed the connection"));
+        match limit {
+            None => answer.await,
+            Some(limit) => {
+                timeout(limit, answer).await.unwrap_or_else(|_| Err("i/o timeout".to_owned()))
             }
         }
     }
 
-    /// The next frame of those that have arrived.
-    pub(crate) fn received(&mut self) -> Result<Option<Received>, Lost> {
-        let input = &self.input[self.decoded..];
-        let Some((frame, bytes)) = decode_frame(input, FRAME_BYTES_MAX)
-            .map_err(|error| Lost::broken(format!("does not speak NSQ's protocol: {error}")))?
-        else {
-            return Ok(None);
+    /// Sends commands, and waits until they have left.
+    ///
+    /// # Errors
+    /// In Go's words, when the broker is gone or does not take them in time.
+    pub(super) async fn send(&mut self, commands: &[u8]) -> Result<(), String> {
+        if self.layers.is_plain() {
+            return self.write(commands).await;
+        }
+        for piece in commands.chunks(WRITE_BYTES) {
+            let mut wire = std::mem::take(&mut self.wire);
+            self.layers.seal(piece, &mut wire);
+            let sent = self.write(&wire).await;
+            wire.clear();
+            self.wire = wire;
+            sent?;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+        // Mostly all of it fits into the socket's buffer, and no timer is needed.
+        let written = match self.stream.try_write(bytes) {
+            Ok(written) => written,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(describe(&self.stream, "write", &error)),
         };
-        let received = match frame {
-            Frame::Response(b"_heartbeat_") => Received::Heartbeat,
-            Frame::Response(data) => Received::Response(data.to_vec()),
-            Frame::Error(text) => Received::Error(String::from_utf8_lossy(text).into_owned()),
-            Frame::Message(message) => {
-                Received::Message { id: message.id, body: message.body.to_vec() }
+        if written == bytes.len() {
+            return Ok(());
+        }
+        let rest = &bytes[written..];
+        within(self.write_timeout, &mut self.stream, "write", async |stream| {
+            stream.write_all(rest).await
+        })
+        .await
+    }
+
+    /// Waits until something came. When the wait is given up, nothing is lost. The limit of time is
+    /// for the caller to keep.
+    ///
+    /// # Errors
+    /// In Go's words, when nothing comes any more: `EOF` for an orderly end.
+    pub(super) async fn read(&mut self) -> Result<(), String> {
+        if self.layers.is_plain() {
+            if self.input.capacity() - self.input.len() < ROOM_BYTES_MIN {
+                self.input.reserve(READ_BYTES);
             }
-        };
-        self.decoded += bytes;
-        Ok(Some(received))
+            let bytes = self.stream.read_buf(&mut self.input).await;
+            let bytes = bytes.map_err(|error| describe(&self.stream, "read", &error))?;
+            return if bytes == 0 { Err(self.end()) } else { Ok(()) };
+        }
+        loop {
+            let opened = self.layers.open(&mut self.came, &mut self.opened)?;
+            match opened {
+                Opened::Bytes => {
+                    self.input.extend_from_slice(&self.opened);
+                    self.opened.clear();
+                    return Ok(());
+                }
+                Opened::End => return Err(self.end()),
+                Opened::NeedsInput => {}
+            }
+            self.came.reserve(READ_BYTES);
+            let bytes = self.stream.read_buf(&mut self.came).await;
+            let bytes = bytes.map_err(|error| describe(&self.stream, "read", &error))?;
+            if bytes == 0 {
+                return Err(self.end());
+            }
+        }
+    }
+
+    fn end(&self) -> String {
+        if self.input.is_empty() { "EOF".to_owned() } else { "unexpected EOF".to_owned() }
+    }
+
+    /// What Go says when nothing came in time.
+    pub(super) fn silence(&self) -> String {
+        describe(&self.stream, "read", &io::Error::from(io::ErrorKind::TimedOut))
+    }
+
+    /// Takes the whole frames that came.
+    ///
+    /// # Errors
+    /// When what came is not NSQ's protocol.
+    pub(super) fn take_frames(&mut self) -> Result<Frames, String> {
+        let mut whole = 0;
+        while let Some((_, bytes)) = decode_frame(&self.input[whole..], FRAME_BYTES_MAX)
+            .map_err(|error| error.to_string())?
+        {
+            whole += bytes;
+        }
+        let bytes = self.input.split_to(whole).freeze();
+        // Room for all of a large frame that has begun: else it would be copied as it grows.
+        if let Some(size) = self.input.first_chunk() {
+            let size = usize::try_from(u32::from_be_bytes(*size)).unwrap_or_default() + 4;
+            self.input.reserve(size.saturating_sub(self.input.len()));
+        }
+        Ok(Frames { bytes })
+    }
+
+    /// Says that nothing more is sent. What the broker still sends is thrown away.
+    pub(super) async fn close(mut self) {
+        // It is gone already where this fails.
+        drop(self.stream.shutdown().await);
     }
 }
 
-/// The body of IDENTIFY.
-fn identification(heartbeats: Heartbeats) -> Vec<u8> {
-    let hostname = hostname();
-    let client_id = hostname.split('.').next().unwrap_or_default();
-    let mut body = json!({
-        "client_id": client_id,
-        "hostname": hostname,
-        "user_agent": concat!("admin-cli/", env!("CARGO_PKG_VERSION")),
-        "feature_negotiation": true,
-    });
-    if heartbeats == Heartbeats::Off {
-        body["heartbeat_interval"] = json!(-1);
+/// An answer to one of the first words.
+enum Answer {
+    Response(Vec<u8>),
+    Error(String),
+}
+
+/// Whole frames that came together.
+pub(super) struct Frames {
+    bytes: Bytes,
+}
+
+/// A frame; what it holds is a slice of what was read.
+pub(super) enum Received {
+    /// An answer or a heartbeat.
+    Response(Bytes),
+    /// A refusal.
+    Error(Bytes),
+    /// A delivery.
+    Message { timestamp: i64, attempts: u16, id: MessageId, body: Bytes },
+}
+
+impl Frames {
+    /// The frames, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Received> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let start = at;
+            let (frame, bytes) = decode_frame(&self.bytes[start..], FRAME_BYTES_MAX).ok()??;
+            at += bytes;
+            Some(match frame {
+                Frame::Response(_) => Received::Response(self.bytes.slice(start + 8..at)),
+                Frame::Error(_) => Received::Error(self.bytes.slice(start + 8..at)),
+                Frame::Message(message) => Received::Message {
+                    timestamp: message.timestamp,
+                    attempts: message.attempts,
+                    id: message.id,
+                    body: self.bytes.slice(start + MESSAGE_FRAME_OVERHEAD..at),
+                },
+            })
+        })
     }
-    body.to_string().into_bytes()
+}
+
+/// Does something with the socket within a limit of time.
+async fn within<T>(
+    limit: Option<Duration>,
+    stream: &mut TcpStream,
+    what: &str,
+    work: impl AsyncFnOnce(&mut TcpStream) -> io::Result<T>,
+) -> Result<T, String> {
+    let outcome = match limit {
+        None => work(stream).await,
+        Some(limit) => timeout(limit, work(stream))
+            .await
+            .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut))),
+    };
+    outcome.map_err(|error| describe(stream, what, &error))
+}
+
+fn not_the_end(bytes: usize) -> Result<(), String> {
+    if bytes == 0 { Err("EOF".to_owned()) } else { Ok(()) }
+}
+
+/// An error of the socket in Go's words: `read tcp HERE->THERE: read: connection reset by peer`.
+fn describe(stream: &TcpStream, what: &str, error: &io::Error) -> String {
+    let shown = |address: io::Result<std::net::SocketAddr>| {
+        address.map(|address| address.to_string()).unwrap_or_default()
+    };
+    let (here, there) = (shown(stream.local_addr()), shown(stream.peer_addr()));
+    match error.raw_os_error() {
+        None if error.kind() == io::ErrorKind::TimedOut => {
+            format!("{what} tcp {here}->{there}: i/o timeout")
+        }
+        None if error.kind() == io::ErrorKind::WriteZero => "short write".to_owned(),
+        _ => format!("{what} tcp {here}->{there}: {what}: {}", dial::words(error)),
+    }
 }

@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use startup::flags::Stop;
 use startup::version;
+use tokio::task::LocalSet;
 
 use crate::terminal::{self, Ending};
 use crate::web;
@@ -215,7 +216,6 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             terminal::print_to_stdout(&format!("{}\n", version::line("admin-cli")));
             return ExitCode::SUCCESS;
         }
-        "nsqadmin" => return web::run(arguments.into_iter().skip(1)),
         _ => {}
     }
     if let Some((verb, words)) = find(&arguments) {
@@ -335,7 +335,10 @@ fn end_of(work: impl Future<Output = Result<(), Ending>>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return Ending::Failed(format!("cannot start: {error}")).into_exit_code(),
     };
-    let outcome = runtime.block_on(work);
+    // A consumer's and a producer's connections are tasks of this thread.
+    let tasks = LocalSet::new();
+    let outcome = tasks.block_on(&runtime, work);
+    drop(tasks);
     // A thread may still wait for standard input, or for a terminal that takes nothing.
     runtime.shutdown_background();
     match outcome {

@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
+use std::rc::Rc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -15,8 +16,9 @@ use tokio::time::{Instant, sleep};
 
 use super::command_line;
 use crate::address::Address;
-use crate::client::connection::Lost;
-use crate::client::producer::Producer;
+use crate::client::log::Log;
+use crate::client::options::Options;
+use crate::client::producer::{Producer, PublishError};
 use crate::terminal::{Ending, Interrupt, Output, note};
 
 /// The longest line that is read. Brokers take far less by default, and say so themselves.
@@ -54,17 +56,26 @@ pub(crate) async fn run(flags: Flags, mut files: Vec<OsString>) -> Result<(), En
     }
     let address = flags.nsqd_tcp_address;
     let interrupt = Interrupt::listen()?;
-    let connected = Producer::connect(&address, topic).await;
-    let producer = connected.map_err(|lost| {
+    let options = Options {
+        user_agent: concat!("admin-cli/", env!("CARGO_PKG_VERSION")).to_owned(),
+        ..Options::default()
+    };
+    let producer = Producer::new(address.as_str(), Rc::new(options), &Log::silent())
+        .map_err(Ending::Failed)?;
+    producer.connect().await.map_err(|error| {
+        let reason = match &error {
+            PublishError::Connect(error) => error.for_people(),
+            other => other.to_string(),
+        };
         Ending::Failed(format!(
-            "{address} {}\ncheck that nsqd runs there, and that this is its TCP address (port 4150 by \
-             default, not 4151)",
-            lost.text()
+            "{address} {reason}\ncheck that nsqd runs there, and that this is its TCP address (port 4150 \
+             by default, not 4151)"
         ))
     })?;
-    let mut publisher = Publisher { producer, address, interrupt, published: 0 };
+    let mut publisher = Publisher { producer, topic, address, interrupt, published: 0 };
     let outcome = publisher.publish_files(&files).await;
-    let Publisher { address, published, .. } = publisher;
+    let Publisher { address, published, producer, .. } = publisher;
+    producer.stop().await;
     let plural = if published == 1 { "" } else { "s" };
     let summary = format!("published {published} message{plural} to {topic} at {address}\n");
     Output::open().write(summary.as_bytes()).await?;
@@ -73,6 +84,7 @@ pub(crate) async fn run(flags: Flags, mut files: Vec<OsString>) -> Result<(), En
 
 struct Publisher {
     producer: Producer,
+    topic: TopicName,
     address: Address,
     interrupt: Interrupt,
     /// Messages that the broker has said OK to.
@@ -173,22 +185,35 @@ impl Publisher {
             format!("lines {first_line} to {last_line} of {name}")
         };
         let published = tokio::select! {
-            published = self.producer.publish(&bodies) => published,
-            () = self.interrupt.wait() => Err(Lost::Broken("has not answered yet".to_owned())),
+            published = self.producer.publish_many(self.topic.as_str(), &bodies) => published,
+            () = self.interrupt.wait() => {
+                return Err(Ending::Failed(format!(
+                    "{address} has not answered yet\n{lines} may be published or not, nothing after"
+                )));
+            }
         };
         match published {
             Ok(()) => {
                 self.published += bodies.len() as u64;
                 Ok(())
             }
-            Err(lost @ Lost::Refused(_)) => Err(Ending::Failed(format!(
+            Err(PublishError::Refused(text)) => Err(Ending::Failed(format!(
+                "{address} refuses: {text}\n{lines} not published, nor anything after"
+            ))),
+            Err(PublishError::Connect(error)) => Err(Ending::Failed(format!(
                 "{address} {}\n{lines} not published, nor anything after",
-                lost.text()
+                error.for_people()
             ))),
-            Err(lost @ Lost::Broken(_)) => Err(Ending::Failed(format!(
-                "{address} {}\n{lines} may be published or not, nothing after",
-                lost.text()
-            ))),
+            Err(PublishError::NotConnected | PublishError::Stopped) => {
+                let reason = self.producer.trouble().await;
+                let reason = match reason.as_deref() {
+                    None | Some("EOF" | "unexpected EOF") => "has closed the connection".to_owned(),
+                    Some(reason) => format!("is lost: {reason}"),
+                };
+                Err(Ending::Failed(format!(
+                    "{address} {reason}\n{lines} may be published or not, nothing after"
+                )))
+            }
         }
     }
 }

@@ -1,22 +1,26 @@
 //! `admin-cli tail`: prints messages as they come.
 //!
 //! Knows: which brokers are subscribed to, how many messages each may have in flight, and when
-//! enough is printed. One subscription is [`crate::client::consumer`].
+//! enough is printed. The conversation is [`crate::client::consumer`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::rc::Rc;
 use std::time::Duration;
 
 use clap::{ArgAction, Parser};
 use protocol::name::{ChannelName, TopicName};
 use startup::{duration, flags};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::command_line;
 use crate::address::{self, Address};
-use crate::client::consumer::{Change, Consumer, Delivery, Event, Receipt};
+use crate::client::consumer::{Consumer, Event, NotConnected};
+use crate::client::log::Log;
+use crate::client::message::Batch;
+use crate::client::options::Options;
+use crate::client::random;
 use crate::cluster::{Discovery, Http, Patience};
 use crate::terminal::{Ending, Interrupt, Output, note};
 
@@ -31,6 +35,11 @@ const FAREWELL_PATIENCE: Duration = Duration::from_secs(3);
 const DISCOVERED_ATTEMPTS_MAX: u32 = 5;
 /// How much is written at once.
 const WRITE_BYTES: usize = 64 << 10;
+/// Batches that wait to be printed, of all topics together.
+const BATCHES: usize = 16;
+/// The first and the longest pause before connecting again; it doubles between them.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// The flags of `admin-cli tail`.
 #[derive(Debug, Parser)]
@@ -89,9 +98,10 @@ struct Tail {
     remaining: Option<u64>,
     output: Output,
 
-    consumers: JoinSet<()>,
-    /// How many messages each broker may have in flight, by topic.
-    ready: HashMap<TopicName, watch::Sender<u64>>,
+    consumers: HashMap<TopicName, Rc<Consumer>>,
+    options: Rc<Options>,
+    /// They carry what each consumer has to where all is printed, and connect again.
+    carriers: JoinSet<()>,
     /// The subscriptions that are kept up.
     wanted: BTreeSet<Subscription>,
     /// Those of them that get messages.
@@ -100,14 +110,36 @@ struct Tail {
     was_subscribed: bool,
     /// Those that failed last time, and why.
     failed: BTreeMap<Subscription, String>,
+    /// How often each has failed in a row.
+    failures: HashMap<Subscription, u32>,
     /// The topics of which the user knows that no broker has them.
     missing: BTreeSet<TopicName>,
 
-    stopping: watch::Sender<bool>,
     delivery_sender: mpsc::Sender<Delivery>,
     deliveries: mpsc::Receiver<Delivery>,
-    event_sender: mpsc::UnboundedSender<Event>,
-    events: mpsc::UnboundedReceiver<Event>,
+    /// As few as connections are made and lost.
+    news_sender: mpsc::UnboundedSender<News>,
+    news: mpsc::UnboundedReceiver<News>,
+}
+
+/// Messages that came together.
+struct Delivery {
+    topic: TopicName,
+    batch: Batch,
+}
+
+/// What happened to a subscription.
+struct News {
+    topic: TopicName,
+    address: Address,
+    change: Change,
+}
+
+enum Change {
+    /// Messages may come.
+    Subscribed,
+    /// No more messages come; this says why.
+    Lost(String),
 }
 
 type Subscription = (TopicName, Address);
@@ -121,24 +153,33 @@ impl Tail {
             flags.nsqd_tcp_address.push(local);
         }
         let remaining = (0 < flags.count).then_some(flags.count);
-        let (delivery_sender, deliveries) = mpsc::channel(flags.max_in_flight as usize);
-        let (event_sender, events) = mpsc::unbounded_channel();
+        let (delivery_sender, deliveries) = mpsc::channel(BATCHES);
+        let (news_sender, news) = mpsc::unbounded_channel();
+        let wanted = u64::from(flags.max_in_flight).min(remaining.unwrap_or(u64::MAX));
+        let options = Options {
+            max_in_flight: i64::try_from(wanted).unwrap_or(i64::MAX),
+            // Whoever looks at messages is not the one to give them up.
+            max_attempts: 0,
+            user_agent: concat!("admin-cli/", env!("CARGO_PKG_VERSION")).to_owned(),
+            ..Options::default()
+        };
         Ok(Self {
             channel: flags.channel.unwrap_or_else(ephemeral_channel),
             remaining,
             output: Output::open(),
-            consumers: JoinSet::new(),
-            ready: HashMap::new(),
+            consumers: HashMap::new(),
+            options: Rc::new(options),
+            carriers: JoinSet::new(),
             wanted: BTreeSet::new(),
             subscribed: BTreeSet::new(),
             was_subscribed: false,
             failed: BTreeMap::new(),
+            failures: HashMap::new(),
             missing: BTreeSet::new(),
-            stopping: watch::Sender::new(false),
             delivery_sender,
             deliveries,
-            event_sender,
-            events,
+            news_sender,
+            news,
             flags,
         })
     }
@@ -147,14 +188,14 @@ impl Tail {
     async fn print(&mut self) -> Result<(), Ending> {
         for address in self.flags.nsqd_tcp_address.clone() {
             for topic in self.flags.topic.clone() {
-                self.want(topic, address.clone());
+                self.want(topic, address.clone())?;
             }
         }
         let mut discoveries = self.discover()?;
         loop {
             tokio::select! {
                 Some((topic, discovery)) = discoveries.recv() => self.learn(topic, discovery)?,
-                Some(event) = self.events.recv() => self.notice(event)?,
+                Some(news) = self.news.recv() => self.notice(news)?,
                 Some(first) = self.deliveries.recv() => {
                     self.write(first).await?;
                     if self.remaining == Some(0) {
@@ -167,10 +208,17 @@ impl Tail {
 
     /// Ends every subscription, and waits until the brokers know what is finished.
     async fn stop(mut self) {
-        self.stopping.send_replace(true);
-        let ended = async { while self.consumers.join_next().await.is_some() {} };
+        self.carriers.abort_all();
+        self.consumers.values().for_each(|consumer| consumer.stop());
+        // What was not printed stays in flight until its timeout.
+        drop(self.deliveries);
+        let ended = async {
+            for consumer in self.consumers.values() {
+                while consumer.next().await.is_some() {}
+            }
+        };
         // A broker that does not answer will find out by itself.
-        drop(timeout(FAREWELL_PATIENCE, ended).await);
+        timeout(FAREWELL_PATIENCE, ended).await.ok();
     }
 
     /// Asks the discovery daemons again and again, apart from all else: one that is slow does not
@@ -229,7 +277,7 @@ impl Tail {
             ));
         }
         for broker in discovery.brokers {
-            self.want(topic, broker.tcp);
+            self.want(topic, broker.tcp)?;
         }
         let has_broker = self.wanted.iter().any(|(wanted, _)| *wanted == topic);
         if has_broker {
@@ -241,55 +289,106 @@ impl Tail {
     }
 
     /// Keeps up a subscription from now on.
-    fn want(&mut self, topic: TopicName, address: Address) {
+    fn want(&mut self, topic: TopicName, address: Address) -> Result<(), Ending> {
         if !self.wanted.insert((topic, address.clone())) {
-            return;
+            return Ok(());
         }
-        let share = self.share(1);
-        let ready = self.ready.entry(topic).or_insert_with(|| watch::Sender::new(share));
-        let is_discovered = !self.flags.lookupd_http_address.is_empty();
-        let consumer = Consumer {
-            address,
-            topic,
-            channel: self.channel,
-            attempts_max: is_discovered.then_some(DISCOVERED_ATTEMPTS_MAX),
-            ready: ready.subscribe(),
-            stopping: self.stopping.subscribe(),
-            deliveries: self.delivery_sender.clone(),
-            events: self.event_sender.clone(),
+        let consumer = match self.consumers.get(&topic) {
+            Some(consumer) => consumer.clone(),
+            None => self.consume(topic)?,
         };
-        self.consumers.spawn(consumer.run());
+        self.connect(consumer, topic, address, Duration::ZERO);
+        Ok(())
     }
 
-    /// Takes in what happened to a subscription, and shares the messages in flight anew.
-    fn notice(&mut self, Event { topic, address, change }: Event) -> Result<(), Ending> {
+    /// Begins with a topic.
+    fn consume(&mut self, topic: TopicName) -> Result<Rc<Consumer>, Ending> {
+        let (name, channel) = (topic.as_str(), self.channel.as_str());
+        let (consumer, mut events) =
+            Consumer::manual(name, channel, self.options.clone(), &Log::silent())
+                .map_err(Ending::Failed)?;
+        let consumer = Rc::new(consumer);
+        self.consumers.insert(topic, consumer.clone());
+
+        let (source, sender) = (consumer.clone(), self.delivery_sender.clone());
+        self.carriers.spawn_local(async move {
+            while let Some(batch) = source.next().await {
+                if sender.send(Delivery { topic, batch }).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let sender = self.news_sender.clone();
+        self.carriers.spawn_local(async move {
+            while let Some(event) = events.recv().await {
+                let (address, change) = match event {
+                    Event::Subscribed { address } => (address, Change::Subscribed),
+                    Event::Ended { address, reason, refusal } => {
+                        (address, Change::Lost(why_lost(&reason, refusal)))
+                    }
+                };
+                let address = address.parse().expect("an address that was connected to");
+                // Nobody listens when the whole program ends, and then it does not matter.
+                sender.send(News { topic, address, change }).ok();
+            }
+        });
+        Ok(consumer)
+    }
+
+    /// Connects after a pause.
+    fn connect(
+        &mut self,
+        consumer: Rc<Consumer>,
+        topic: TopicName,
+        address: Address,
+        pause: Duration,
+    ) {
+        let sender = self.news_sender.clone();
+        self.carriers.spawn_local(async move {
+            sleep(pause).await;
+            if let Err(NotConnected::Failed(error)) = consumer.connect(address.as_str()).await {
+                let change = Change::Lost(error.for_people());
+                // Nobody listens when the whole program ends, and then it does not matter.
+                sender.send(News { topic, address, change }).ok();
+            }
+        });
+    }
+
+    /// Takes in what happened to a subscription.
+    fn notice(&mut self, News { topic, address, change }: News) -> Result<(), Ending> {
         let subscription = (topic, address.clone());
         match change {
             Change::Subscribed => {
                 note(&format!("subscribed to {topic}/{} at {address}", self.channel));
                 self.was_subscribed = true;
                 self.failed.remove(&subscription);
+                self.failures.remove(&subscription);
                 self.subscribed.insert(subscription);
             }
-            Change::Lost { lost, pause } => {
-                let text = format!("{address} {}", lost.text());
+            Change::Lost(reason) => {
+                let text = format!("{address} {reason}");
                 self.subscribed.remove(&subscription);
                 self.failed.insert(subscription.clone(), text.clone());
-                if pause.is_none() {
+                let failures = self.failures.entry(subscription.clone()).or_insert(0);
+                *failures += 1;
+                let is_discovered = !self.flags.lookupd_http_address.is_empty();
+                let is_given_up = is_discovered && DISCOVERED_ATTEMPTS_MAX <= *failures;
+                let pause = pause_after(*failures);
+                if is_given_up {
                     self.wanted.remove(&subscription);
+                    self.failures.remove(&subscription);
                 }
                 self.check_for_hope()?;
-                let next = match pause {
-                    Some(pause) => format!("trying again in {}", duration::format(pause)),
-                    None => "giving it up until nsqlookupd tells of it again".to_owned(),
+                let next = if is_given_up {
+                    "giving it up until nsqlookupd tells of it again".to_owned()
+                } else {
+                    if let Some(consumer) = self.consumers.get(&topic).cloned() {
+                        self.connect(consumer, topic, address, pause);
+                    }
+                    format!("trying again in {}", duration::format(pause))
                 };
                 note(&format!("{text}; {next}"));
             }
-        }
-        let brokers = self.subscribed.iter().filter(|(other, _)| *other == topic).count();
-        let share = self.share(brokers);
-        if let Some(ready) = self.ready.get(&topic) {
-            ready.send_if_modified(|ready| std::mem::replace(ready, share) != share);
         }
         Ok(())
     }
@@ -311,42 +410,64 @@ impl Tail {
         )))
     }
 
-    /// How many messages each of so many brokers may have in flight: at least one, or a broker would
-    /// never be heard.
-    fn share(&self, brokers: usize) -> u64 {
-        let all = u64::from(self.flags.max_in_flight).min(self.remaining.unwrap_or(u64::MAX));
-        (all / brokers.max(1) as u64).max(1)
-    }
-
-    /// Writes a message and those that came with it, and only then finishes them.
+    /// Writes messages and those that came with them, and only then finishes them.
     async fn write(&mut self, first: Delivery) -> Result<(), Ending> {
         let mut lines = Vec::new();
-        let mut receipts = Vec::new();
+        let mut printed: Vec<Batch> = Vec::new();
         let mut next = Some(first);
-        while let Some(Delivery { topic, body, receipt }) = next {
-            if self.flags.print_topic {
-                lines.extend_from_slice(topic.as_bytes());
-                lines.extend_from_slice(b" | ");
+        while let Some(Delivery { topic, mut batch }) = next {
+            if let Some(remaining) = &mut self.remaining {
+                let wanted = usize::try_from(*remaining).unwrap_or(usize::MAX);
+                // What is beyond stays in flight until its timeout.
+                drop(batch.split_off(wanted));
+                *remaining -= batch.len() as u64;
             }
-            lines.extend_from_slice(&body);
-            lines.push(b'\n');
-            receipts.push(receipt);
-            let enough = WRITE_BYTES <= lines.len()
-                || self.remaining.is_some_and(|remaining| remaining <= receipts.len() as u64);
+            for message in &batch {
+                if self.flags.print_topic {
+                    lines.extend_from_slice(topic.as_bytes());
+                    lines.extend_from_slice(b" | ");
+                }
+                lines.extend_from_slice(&message.body);
+                lines.push(b'\n');
+            }
+            printed.push(batch);
+            let enough = WRITE_BYTES <= lines.len() || self.remaining == Some(0);
             next = if enough { None } else { self.deliveries.try_recv().ok() };
         }
         self.output.write(&lines).await?;
-        if let Some(remaining) = &mut self.remaining {
-            *remaining -= receipts.len() as u64;
-        }
-        receipts.into_iter().for_each(Receipt::finish);
+        printed.into_iter().for_each(Batch::finish);
         Ok(())
     }
 }
 
+/// Why a connection was lost, for a person.
+fn why_lost(reason: &str, refusal: Option<String>) -> String {
+    match (refusal, reason) {
+        (Some(text), _) => format!("refuses: {text}"),
+        (None, "EOF" | "unexpected EOF") => "has closed the connection".to_owned(),
+        (None, reason) => format!("is lost: {reason}"),
+    }
+}
+
+/// The pause after so many failures in a row.
+fn pause_after(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(16);
+    PAUSE_MAX.min(PAUSE_MIN * 2_u32.pow(doublings))
+}
+
 /// A channel that nobody else has, and that goes with us.
 fn ephemeral_channel() -> ChannelName {
-    // The keys of a hash map are the randomness that the standard library has.
-    let random = RandomState::new().build_hasher().finish() % 1_000_000;
-    ChannelName::parse(format!("tail{random:06}#ephemeral").as_bytes()).expect("a legal name")
+    let number = random::below(1_000_000);
+    ChannelName::parse(format!("tail{number:06}#ephemeral").as_bytes()).expect("a legal name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_half_a_minute() {
+        let seconds = [1, 2, 3, 4, 5, 6, 7, 1_000].map(|failures| pause_after(failures).as_secs());
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 30, 30, 30]);
+    }
 }
