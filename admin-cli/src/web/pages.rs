@@ -30,6 +30,8 @@ struct Settings<'a> {
     base_path: &'a str,
     /// Whether the user may change anything.
     is_admin: bool,
+    /// The header that says who the user is.
+    acl_http_header: &'a str,
     /// Empty where nsqds are asked directly.
     nsqlookupd: &'a [String],
     /// Whether there is a graphite.
@@ -53,6 +55,7 @@ pub(super) fn shell(admin: &Admin, request: &Request) -> Response {
         ringnsq_version: RINGNSQ_VERSION,
         base_path: base,
         is_admin: access::is_administrator(&options, &request.headers),
+        acl_http_header: &options.acl_http_header,
         nsqlookupd: &options.nsqlookupd_http_addresses,
         graph_enabled: !options.graphite_url.is_empty(),
         graphite_url: if options.proxy_graphite { "" } else { &options.graphite_url },
@@ -107,7 +110,7 @@ pub(super) fn asset(admin: &Admin, name: &str, head: &Head) -> Result<Response, 
         let file = FILES.iter().find(|(known, _)| *known == name);
         file.map(|(_, bytes)| bytes.to_vec()).ok_or_else(not_found)?
     } else {
-        if name.starts_with('.') {
+        if name.split('/').any(|part| part.starts_with('.')) {
             return Err(not_found());
         }
         #[expect(clippy::disallowed_methods, reason = "only for those who write the page")]

@@ -23,6 +23,7 @@ pub(super) enum Route {
     Page,
     Ping,
     Asset,
+    AssetOfPages,
     Render,
     Topics,
     Topic,
@@ -74,6 +75,7 @@ const ROUTES: &[(Method, &str, Route)] = &[
     (Method::Get, "/counter", Route::Page),
     (Method::Get, "/lookup", Route::Page),
     (Method::Get, "/static/:asset", Route::Asset),
+    (Method::Get, "/static/pages/:asset", Route::AssetOfPages),
     (Method::Get, "/fonts/:asset", Route::Asset),
     (Method::Get, "/api/topics", Route::Topics),
     (Method::Get, "/api/topics/:topic", Route::Topic),
@@ -158,6 +160,9 @@ async fn respond(
         Route::Page => return Ok(pages::shell(admin, request)),
         Route::Ping => return Ok(Response::text("OK")),
         Route::Asset => return pages::asset(admin, parameter, &request.head),
+        Route::AssetOfPages => {
+            return pages::asset(admin, &format!("pages/{parameter}"), &request.head);
+        }
         Route::Topics => return show::topics(&cluster, query).await,
         Route::Topic => return show::topic(&cluster, parameter, now).await,
         Route::Channel => {
