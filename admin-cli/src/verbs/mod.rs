@@ -6,12 +6,15 @@ mod channel;
 mod cluster_flags;
 mod columns;
 pub(crate) mod command_line;
+mod completions;
 mod consent;
 mod lookup;
 mod losses;
+mod man;
 mod node;
 mod outcome;
 mod overview;
+mod programs;
 mod publish;
 mod stat;
 mod tail;
@@ -47,20 +50,22 @@ pub(crate) enum Group {
     Messages,
     Topics,
     Nodes,
+    Help,
 }
 
 impl Group {
     /// All, in the order of the help.
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::Look, "What there is"),
         (Self::Messages, "Messages"),
         (Self::Topics, "Topics and channels"),
         (Self::Nodes, "Brokers"),
+        (Self::Help, "Help"),
     ];
 }
 
 /// All verbs, in the order of the help.
-pub(crate) static VERBS: [Verb; 20] = [
+pub(crate) static VERBS: [Verb; 22] = [
     Verb {
         name: "stat",
         names: "",
@@ -200,6 +205,20 @@ pub(crate) static VERBS: [Verb; 20] = [
         summary: "have a broker deliver what it holds, and end",
         group: Group::Nodes,
         run: |verb, arguments| work_with_names(verb, arguments, node::drain),
+    },
+    Verb {
+        name: "completions",
+        names: "bash|zsh|fish",
+        summary: "print what a shell needs to complete command lines",
+        group: Group::Help,
+        run: |verb, arguments| work_with_names(verb, arguments, completions::run),
+    },
+    Verb {
+        name: "man",
+        names: "[VERB]",
+        summary: "print the manual page of a verb or a program, or write all",
+        group: Group::Help,
+        run: |verb, arguments| work_with_names(verb, arguments, man::run),
     },
 ];
 
