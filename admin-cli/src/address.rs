@@ -24,7 +24,6 @@ impl Address {
     }
 
     /// What a user of NSQ's utilities gave, which is not looked at before it is asked.
-    #[allow(dead_code, reason = "nsq_stat lands next")]
     pub(crate) fn as_given(text: &str) -> Self {
         Self(text.to_owned())
     }

@@ -20,6 +20,7 @@ use crate::client::options::InvalidOption;
 use crate::terminal::{self, Ending};
 use crate::web;
 
+mod nsq_stat;
 mod nsq_tail;
 mod to_nsq;
 
@@ -82,6 +83,7 @@ fn end_by_broken_pipe() -> ! {
 /// Does what the utility of this name does; `None` when there is none.
 pub(crate) fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     Some(match name {
+        "nsq_stat" => work(arguments, nsq_stat::run),
         "nsq_tail" => work(arguments, nsq_tail::run),
         "to_nsq" => work(arguments, to_nsq::run),
         "nsqadmin" => web::run(arguments),
