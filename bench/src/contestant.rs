@@ -64,17 +64,7 @@ impl Contestant {
 
     /// Processor time the broker has used so far, in its own code and in the kernel's.
     pub(crate) fn processor_time(&self) -> Duration {
-        let stat =
-            fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("the broker runs");
-        // The name of the program, in brackets, may hold blanks: fields are counted behind it.
-        let fields = stat.rsplit_once(')').expect("a name in brackets").1;
-        let ticks: u64 = fields
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .map(|field| field.parse::<u64>().expect("a number of ticks"))
-            .sum();
-        Duration::from_nanos(ticks * 1_000_000_000 / clock_ticks_per_second())
+        processor_time_of(&self.child.id().to_string())
     }
 
     /// Memory of the broker that is in RAM, in bytes.
@@ -144,6 +134,21 @@ impl Drop for Contestant {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Processor time a process has used so far, in its own code and in the kernel's. It has a number,
+/// or is `self`.
+pub(crate) fn processor_time_of(process: &str) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("the process runs");
+    // The name of the program, in brackets, may hold blanks: fields are counted behind it.
+    let fields = stat.rsplit_once(')').expect("a name in brackets").1;
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse::<u64>().expect("a number of ticks"))
+        .sum();
+    Duration::from_nanos(ticks * 1_000_000_000 / clock_ticks_per_second())
 }
 
 /// The addresses behind `parts`, whichever line comes first: the real nsqd opens its ports at once.

@@ -4,10 +4,12 @@
 #![expect(clippy::print_stdout, reason = "the figures are this program's output")]
 
 mod acknowledge;
+mod client;
 mod contestant;
 mod drivers;
 mod figures;
 mod latency;
+mod layers;
 mod lookups;
 mod machine;
 mod statistics;
@@ -34,6 +36,8 @@ enum Verb {
     Acknowledge(Figures),
     /// How long nsqlookupd takes to answer when it knows many nsqds with many topics.
     Lookups(Lookups),
+    /// What TLS, snappy and deflate cost, publishing and consuming.
+    Layers(Figures),
     /// What `/stats` of many topics and clients costs, and what messages feel of it.
     Stats(Figures),
 }
@@ -88,6 +92,7 @@ fn main() {
         }
         Verb::Figures(told) => (figures::measure, told),
         Verb::Acknowledge(told) => (acknowledge::measure, told),
+        Verb::Layers(told) => (layers::measure, told),
         Verb::Stats(told) => (statistics::measure, told),
     };
     let ours = told.ours.unwrap_or_else(|| beside("nsqd"));
