@@ -26,6 +26,12 @@ pub const CHECKPOINT_MILLISECONDS: u64 = 500;
 /// Bytes of an authorization server's answer; one that grants a hundred things has ten thousand.
 pub const AUTH_ANSWER_BYTES_MAX: usize = 1 << 20;
 
+/// Messages that somebody who only looks is shown at most.
+pub const PEEK_MESSAGES_MAX: usize = 100;
+
+/// Bytes of bodies that somebody who only looks is shown at most, in all.
+pub const PEEK_BODY_BYTES_MAX: usize = 1 << 20;
+
 /// How long a refused client may take to close its end.
 pub const LINGER_MILLISECONDS: u64 = 1_000;
 

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | which paths there are | [`routes`] |
 //! | `/pub`, `/mpub` | [`publish`] |
+//! | `/topic/peek` | [`peek`] |
 //! | `/topic/...` | [`topic`] |
 //! | `/channel/...` | [`channel`] |
 //! | `/stats` | [`stats`] |
@@ -35,6 +36,7 @@ mod drain;
 mod health;
 mod incoming;
 mod metrics;
+mod peek;
 mod publish;
 mod routes;
 mod stats;
@@ -224,6 +226,7 @@ async fn answer(route: Route, part: Option<&str>, incoming: &mut Incoming<'_>) -
         Route::FreeMemory => Ok(Response::empty()),
         Route::Publish => publish::publish(incoming).await,
         Route::PublishMany => publish::publish_many(incoming).await,
+        Route::Peek => peek::peek(incoming).await,
         Route::Topic(verb) => topic::administer(incoming, verb).await,
         Route::Channel(verb) => channel::administer(incoming, verb).await,
     };

@@ -37,6 +37,8 @@ pub(super) enum Route {
     Publish,
     /// Several messages.
     PublishMany,
+    /// The newest messages of a topic.
+    Peek,
     /// Something about a topic.
     Topic(Verb),
     /// Something about a channel.
@@ -94,6 +96,7 @@ pub(super) const ROUTES: Table<Route> = Table::new(&[
     (Post, "/debug/freememory", Route::FreeMemory),
     (Post, "/pub", Route::Publish),
     (Post, "/mpub", Route::PublishMany),
+    (Get, "/topic/peek", Route::Peek),
     (Post, "/topic/create", Route::Topic(Verb::Create)),
     (Post, "/topic/delete", Route::Topic(Verb::Delete)),
     (Post, "/topic/empty", Route::Topic(Verb::Empty)),
@@ -125,6 +128,7 @@ mod tests {
             ("GET /drain", Route::DrainProgress, true),
             ("POST /pub", Route::Publish, false),
             ("POST /mpub", Route::PublishMany, false),
+            ("GET /topic/peek", Route::Peek, true),
             ("POST /topic/create", Route::Topic(Verb::Create), true),
             ("POST /topic/delete", Route::Topic(Verb::Delete), true),
             ("POST /topic/empty", Route::Topic(Verb::Empty), true),

@@ -21,6 +21,12 @@ impl Gaps {
         (sequence < end).then_some(end)
     }
 
+    /// Where the gap starts that `sequence` is in.
+    pub fn start_at(&self, sequence: Sequence) -> Option<Sequence> {
+        let (&start, &end) = self.ranges.range(..=sequence).next_back()?;
+        (sequence < end).then_some(start)
+    }
+
     /// Those parts of `range` that are gaps, in order.
     pub fn within(&self, range: &Range<Sequence>) -> Vec<Range<Sequence>> {
         if range.end <= range.start {
@@ -94,10 +100,12 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_ends_before_the_next_message() {
+    fn a_gap_starts_behind_a_message_and_ends_before_the_next() {
         let gaps = gaps(&[(3, 5)]);
         let ends = [2, 3, 4, 5].map(|sequence| gaps.end_at(Sequence(sequence)));
         assert_eq!(ends, [None, Some(Sequence(5)), Some(Sequence(5)), None]);
+        let starts = [2, 3, 4, 5].map(|sequence| gaps.start_at(Sequence(sequence)));
+        assert_eq!(starts, [None, Some(Sequence(3)), Some(Sequence(3)), None]);
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod fields;
 mod gaps;
 mod index;
 pub mod losses;
+mod newest;
 mod page;
 mod reading;
 pub mod recovery;
@@ -41,6 +42,7 @@ mod tests;
 pub use append::{KeptMessage, Write};
 pub use compaction::{Compacted, Compaction};
 pub use gaps::Gaps;
+pub use newest::{Glimpse, Newest};
 pub use reading::{Cursor, Damage, Found, LoadReport, ReadPlan, Reading, Run, RunLimit};
 pub use segment::{HeaderError, Kept, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName};
 

@@ -179,13 +179,13 @@ impl Log {
         }
     }
 
-    fn block_at(&self, sequence: Sequence) -> Option<&Block> {
+    pub(super) fn block_at(&self, sequence: Sequence) -> Option<&Block> {
         let (_, block) = self.blocks.range(..=sequence).next_back()?;
         (sequence < block.layout.end()).then_some(block)
     }
 
     /// Why `sequence` is not in memory.
-    fn missing_at(&mut self, sequence: Sequence) -> Missing {
+    pub(super) fn missing_at(&mut self, sequence: Sequence) -> Missing {
         if self.end <= sequence {
             return Missing::NotYet;
         }
@@ -356,7 +356,7 @@ impl Log {
 }
 
 /// Why a message is not in memory.
-enum Missing {
+pub(super) enum Missing {
     /// It was not published, or is not visible yet.
     NotYet,
     /// There are no such messages up to `end`.

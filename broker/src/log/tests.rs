@@ -1007,3 +1007,115 @@ fn messages_that_keep_their_ids_keep_them_when_their_segment_is_written_anew() {
     assert_eq!(naming, Naming::Kept);
     assert_eq!((message.id, message.attempts), (MessageId(*b"000000000000000b"), 4));
 }
+
+// --- looking at the newest ---
+
+/// Looks back; what is found, as sequence and body, and how many reads that took.
+#[track_caller]
+fn look_back(log: &mut Log, disk: &Disk, count: usize, room: usize) -> (Vec<(u64, Vec<u8>)>, u32) {
+    let mut newest = Newest::of(log, count, room);
+    let mut reads = 0;
+    while let Some(plan) = log.look_back(&mut newest) {
+        log.loaded(&plan, disk.read(&plan));
+        reads += 1;
+        assert!(reads < 1_000, "looking back leads nowhere");
+    }
+    let found = newest.into_messages().into_iter().map(|glimpse| {
+        let sequence = IDS().sequence_of(glimpse.id).unwrap();
+        assert_eq!(glimpse.published.0, i64::try_from(sequence.0).unwrap());
+        assert_eq!(glimpse.attempts.0, 1);
+        assert!(glimpse.body.len() <= glimpse.size);
+        (sequence.0, glimpse.body)
+    });
+    (found.collect(), reads)
+}
+
+fn few(texts: &[(u64, &str)]) -> Vec<(u64, Vec<u8>)> {
+    texts.iter().map(|(sequence, text)| (*sequence, text.as_bytes().to_vec())).collect()
+}
+
+#[test]
+fn the_newest_messages_are_found_in_memory_and_on_disk() {
+    let blocks = [&[body("a"), body("b")][..], &[body("c")], &[body("d"), body("e")]];
+    let (mut log, disk) = log_of(&blocks, options(64 + 2 * 67));
+    let expected = few(&[(2, "c"), (3, "d"), (4, "e")]);
+    assert_eq!(look_back(&mut log, &disk, 3, 100), (expected.clone(), 0));
+    // Not written yet, and so not there yet.
+    append(&mut log, &body("f"));
+    assert_eq!(look_back(&mut log, &disk, 3, 100), (expected, 0));
+
+    let (mut log, _) = disk.recover(options(64 + 2 * 67), Sequence(5));
+    let all = few(&[(0, "a"), (1, "b"), (2, "c"), (3, "d"), (4, "e")]);
+    let (found, reads) = look_back(&mut log, &disk, 100, 100);
+    assert_eq!(found, all);
+    assert!(reads <= 4, "{reads} reads of two segments");
+    assert_eq!(look_back(&mut Log::create(IDS(), options(100)), &disk, 3, 100), (vec![], 0));
+}
+
+#[test]
+fn a_hundred_messages_of_a_block_each_come_in_one_read() {
+    let messages: Vec<_> = (0..500).map(|number| body(&format!("{number:03}"))).collect();
+    let blocks: Vec<_> = messages.chunks(1).collect();
+    let (_, disk) = log_of(&blocks, options(1 << 20));
+    let (mut log, _) = disk.recover(options(1 << 20), Sequence(500));
+    let (found, reads) = look_back(&mut log, &disk, 100, 1 << 20);
+    let numbers: Vec<_> = found.iter().map(|(number, _)| *number).collect();
+    assert_eq!((numbers, reads), ((400..500).collect(), 1));
+}
+
+#[test]
+fn a_look_back_ends_where_there_is_no_room_for_a_body() {
+    let blocks = [&[body("aaaa"), body("bb")][..], &[body("c"), body("dddddd")]];
+    let (mut log, disk) = log_of(&blocks, options(1 << 20));
+    for (room, expected) in [
+        (100, &[(0, "aaaa"), (1, "bb"), (2, "c"), (3, "dddddd")][..]),
+        (12, &[(1, "bb"), (2, "c"), (3, "dddddd")]),
+        (9, &[(1, "bb"), (2, "c"), (3, "dddddd")]),
+        (8, &[(2, "c"), (3, "dddddd")]),
+        (6, &[(3, "dddddd")]),
+        (4, &[(3, "dddd")]),
+    ] {
+        assert_eq!(look_back(&mut log, &disk, 4, room).0, few(expected), "{room}");
+    }
+    let mut newest = Newest::of(&log, 1, 4);
+    assert_eq!(log.look_back(&mut newest), None);
+    let newest = newest.into_messages();
+    assert_eq!((newest[0].size, &newest[0].body[..]), (6, &b"dddd"[..]));
+}
+
+#[test]
+fn a_look_back_shows_when_a_deferred_message_is_due_and_steps_over_gaps() {
+    let deferred = Published { body: b"later".to_vec(), due: Some(77) };
+    let (mut log, mut disk) = log_of(&[&[body("a"), deferred, body("b")]], options(1 << 20));
+    append(&mut log, &body("lost"));
+    let write = log.seal().unwrap();
+    log.abandon(write);
+    append(&mut log, &body("c"));
+    commit(&mut log, &mut disk);
+    let expected = few(&[(0, "a"), (1, "later"), (2, "b"), (4, "c")]);
+    assert_eq!(look_back(&mut log, &disk, 9, 100), (expected.clone(), 0));
+    let mut newest = Newest::of(&log, 9, 100);
+    log.look_back(&mut newest);
+    let dues: Vec<_> = newest.into_messages().into_iter().map(|glimpse| glimpse.due).collect();
+    assert_eq!(dues, [None, Some(Timestamp(77)), None, None]);
+    let (mut log, _) = disk.recover(options(1 << 20), Sequence(0));
+    assert_eq!(look_back(&mut log, &disk, 9, 100).0, expected);
+}
+
+#[test]
+fn a_look_back_shows_nothing_of_a_damaged_block() {
+    let blocks = [&[body("a")][..], &[body("b"), body("c")], &[body("d")]];
+    let (_, mut disk) = log_of(&blocks, options(1 << 20));
+    let (mut log, _) = disk.recover(options(1 << 20), Sequence(4));
+    // The last byte of the second block.
+    disk.files.get_mut(&SegmentName(Sequence(0))).unwrap()[64 + 67 + 32 + 70 - 1] ^= 1;
+    assert_eq!(look_back(&mut log, &disk, 9, 100).0, few(&[(0, "a"), (3, "d")]));
+}
+
+#[test]
+fn an_ephemeral_log_is_looked_back_on_as_far_as_it_goes() {
+    let options = LogOptions { segment_bytes_max: 1 << 20, ephemeral: true };
+    let (mut log, disk) = log_of(&[&[body("a")], &[body("b")], &[body("c")]], options);
+    assert!(log.retain(|range| range.start != Sequence(1)).is_empty());
+    assert_eq!(look_back(&mut log, &disk, 9, 100), (few(&[(0, "a"), (2, "c")]), 0));
+}

@@ -8,6 +8,7 @@
 use crate::connection::answers::AnswerPlace;
 use crate::connection::handoff::Traveller;
 use crate::keys::ConnectionKey;
+use crate::log::Glimpse;
 use crate::stats::measures::Measures;
 use crate::topic::catalogue::Change;
 use protocol::command::Verb;
@@ -162,6 +163,13 @@ pub enum Question {
         /// What to do with it.
         action: Action,
     },
+    /// From any core to the owner of the topic: its newest messages, which stay as they are.
+    Peek {
+        /// Which topic.
+        topic: TopicName,
+        /// How many messages at most.
+        count: usize,
+    },
     /// From the owner of a topic to the core that keeps the list of all topics; answered when the
     /// list is on disk.
     Note(Change),
@@ -214,6 +222,8 @@ pub enum Answer {
     ChannelNotFound,
     /// It could not be kept.
     Failed(String),
+    /// Answer to `Peek`: the newest last.
+    Peeked(Vec<Glimpse>),
     /// Answer to a publish by a task.
     Published(Result<(), PublishError>),
     /// Answer to `LookupAddresses`: `host:port` of each nsqlookupd's HTTP side.

@@ -358,6 +358,7 @@ impl Shard {
     pub(super) async fn answer(self: &Rc<Self>, question: Question) -> Answer {
         match question {
             Question::Administer { topic, action } => self.administer(topic, action).await,
+            Question::Peek { topic, count } => self.peek(topic, count).await,
             Question::Note(change) => self.keep_list(change).await,
             Question::Lookupds(addresses) => Answer::Lookupds(self.lookupds(addresses)),
             Question::LookupAddresses => {

@@ -21,6 +21,7 @@ mod files;
 mod import;
 mod jobs;
 pub mod open_folders;
+mod peek;
 #[cfg(test)]
 mod power_cut;
 pub mod quota;
