@@ -88,6 +88,24 @@ impl Socket {
         Ok(Sent::All)
     }
 
+    /// Sends at most `bytes_max` of the first piece of `output`, as much of it as the system takes
+    /// without waiting; [`Sent::Blocked`] when that is nothing.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub fn send_some(&self, output: &mut Output, bytes_max: usize) -> io::Result<Sent> {
+        let piece = output.first();
+        let piece = &piece[..piece.len().min(bytes_max)];
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        match rustix::net::send(descriptor::borrow(&*self.stream.borrow()), piece, flags) {
+            Ok(sent) => output.sent(sent),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => return Ok(Sent::Blocked),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Sent::All)
+    }
+
     /// Seals and sends as much as the system takes without waiting.
     ///
     /// # Errors

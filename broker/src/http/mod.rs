@@ -130,6 +130,8 @@ async fn next_head(
     // Heads that came with an earlier request need no reading.
     if transport.unread().is_empty() {
         transport.wait_for_request().await?;
+    } else {
+        transport.take_turns().await;
     }
     let deadline = transport.head_deadline();
     if after_post {

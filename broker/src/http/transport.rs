@@ -9,12 +9,12 @@ use crate::connection::output::Output;
 use crate::connection::socket::{Sent, Socket};
 use crate::limits::{HANDSHAKE_MILLISECONDS, LINGER_MILLISECONDS};
 use crate::shard::Shard;
+use crate::shard::statistics::breathe;
 use futures_lite::FutureExt;
 use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::rc::Rc;
-use std::task::{Poll, ready};
 use std::time::Duration;
 
 /// How long a connection may stay silent between two requests. Go's clients, which most of NSQ's
@@ -25,6 +25,11 @@ const IDLE_MAX: Duration = Duration::from_mins(3);
 const HEAD_MAX: Duration = Duration::from_mins(1);
 /// How long a client may take for the next bytes of a body, or to take bytes of an answer.
 const STALL_MAX: Duration = Duration::from_mins(1);
+/// So many steps this connection may go without having to wait, before those have their turn whose
+/// bytes came meanwhile. A step is one read, one request served, or [`SENT_AT_ONCE`] sent.
+const STEPS_MAX: u32 = 16;
+/// Bytes of an answer that are sent in one step; inside TLS about half as many.
+const SENT_AT_ONCE: usize = 128 << 10;
 /// A buffer of this size is kept between requests; a larger one is given back.
 const KEPT_BYTES_MAX: usize = 4096;
 
@@ -45,6 +50,8 @@ pub(super) struct Transport {
     /// Invariant: less than `input.len()`, or both are 0.
     consumed: usize,
     output: Output,
+    /// Steps since it had to wait.
+    steps: u32,
 }
 
 impl Transport {
@@ -56,6 +63,7 @@ impl Transport {
             input: Vec::new(),
             consumed: 0,
             output: Output::default(),
+            steps: 0,
         }
     }
 
@@ -136,26 +144,26 @@ impl Transport {
     /// Waits for more bytes, not beyond `deadline`.
     pub(super) async fn read_until(&mut self, deadline: Tick) -> Result<(), Ended> {
         // A client that never stops sending must not keep the others of its core waiting.
-        glommio::executor().yield_now().await;
+        self.take_turns().await;
         self.input.drain(..self.consumed);
         self.consumed = 0;
         let left = deadline.since(self.shard.clock.now().tick);
-        let Self { shard, socket, layers, input, .. } = self;
+        let Self { shard, socket, layers, input, steps, .. } = self;
         let read = poll_fn(|context| {
             let mut buffer = shard.read_buffer.borrow_mut();
-            if let Some(layers) = layers {
-                return match ready!(socket.poll_open(context, &mut buffer, layers, input)) {
-                    Ok(Opened::End) | Err(_) => Poll::Ready(Err(Ended)),
-                    Ok(Opened::Bytes | Opened::NeedsInput) => Poll::Ready(Ok(())),
-                };
-            }
-            match ready!(socket.poll_read(context, &mut buffer)) {
-                Ok(0) | Err(_) => Poll::Ready(Err(Ended)),
-                Ok(length) => {
+            let read = match layers {
+                Some(layers) => socket
+                    .poll_open(context, &mut buffer, layers, input)
+                    .map_ok(|opened| opened != Opened::End),
+                None => socket.poll_read(context, &mut buffer).map_ok(|length| {
                     input.extend_from_slice(&buffer[..length]);
-                    Poll::Ready(Ok(()))
-                }
+                    0 < length
+                }),
+            };
+            if read.is_pending() {
+                *steps = 0;
             }
+            read.map(|read| if read.is_ok_and(|is_open| is_open) { Ok(()) } else { Err(Ended) })
         });
         let read = within(left, read).await;
         if self.layers.as_ref().is_some_and(|layers| !layers.is_wire_empty()) {
@@ -168,21 +176,43 @@ impl Transport {
     /// Sends what `write` appends, and waits until the system has taken all of it.
     pub(super) async fn send(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Ended> {
         self.output.gather(write);
-        let Self { socket, layers, output, .. } = self;
         loop {
-            let sent = match layers {
-                None => socket.send(output),
-                Some(layers) => socket.send_sealed(layers, output),
-            };
-            if sent.map_err(ended)? == Sent::All {
-                return Ok(());
-            }
+            let Self { socket, layers, output, .. } = self;
             let waiting = match layers {
                 None => &mut *output,
-                Some(layers) => layers.wire(),
+                Some(layers) => {
+                    layers.seal(output);
+                    layers.wire()
+                }
             };
-            let sent = poll_fn(|context| socket.poll_send(context, waiting));
-            within(STALL_MAX, async { sent.await.map_err(ended) }).await?;
+            if waiting.is_empty() {
+                self.steps += 1;
+                return Ok(());
+            }
+            if socket.send_some(waiting, SENT_AT_ONCE).map_err(ended)? == Sent::Blocked {
+                let sent = poll_fn(|context| socket.poll_send(context, waiting));
+                within(STALL_MAX, async { sent.await.map_err(ended) }).await?;
+                self.steps = 0;
+            } else if !self.has_sent_all() {
+                // Nor must one who takes a long answer as fast as it is sent.
+                self.take_turns().await;
+            }
+        }
+    }
+
+    fn has_sent_all(&self) -> bool {
+        let is_wire_empty = self.layers.as_ref().is_none_or(|layers| layers.is_wire_empty());
+        self.output.is_empty() && is_wire_empty
+    }
+
+    /// Lets the others have their turn, now and then those too whose bytes have just arrived.
+    pub(super) async fn take_turns(&mut self) {
+        self.steps += 1;
+        if self.steps < STEPS_MAX {
+            glommio::executor().yield_now().await;
+        } else {
+            self.steps = 0;
+            breathe().await;
         }
     }
 
