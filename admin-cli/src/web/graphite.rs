@@ -42,7 +42,7 @@ pub(super) async fn rate(admin: &Admin, raw_query: &str) -> Result<Response, Res
         ("target", target.as_bytes()),
     ]);
     let url = format!("{}/render?{query}", options.graphite_url);
-    info!("GRAPHITE: {url}");
+    info!("GRAPHITE: {}", without_user(&url));
     let answer = ask(admin, &url, options.http_client_request_timeout).await;
     let rate =
         answer.and_then(|body| read_rate(&body, interval).map_err(|error| error.to_string()));
@@ -53,6 +53,14 @@ pub(super) async fn rate(admin: &Admin, raw_query: &str) -> Result<Response, Res
             Err(refused(Status::InternalServerError, "INTERNAL_ERROR"))
         }
     }
+}
+
+/// The address without who asks, which is a secret.
+fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let host = host.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
 }
 
 /// The first value of the first series, by second.
@@ -152,7 +160,7 @@ async fn pass_on(admin: &Admin, request: &Request) -> Result<Foreign, String> {
     let headers = response.headers().iter();
     let headers = headers.filter(|(name, _)| is_about_content(name.as_str()));
     let headers =
-        headers.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
+        headers.map(|(name, value)| (canonical(name.as_str()), value.as_bytes().to_vec()));
     let headers: Vec<_> = headers.collect();
     let status = response.status();
     let body = read_body(&mut response).await?;
@@ -160,9 +168,29 @@ async fn pass_on(admin: &Admin, request: &Request) -> Result<Foreign, String> {
     Ok(Foreign { status: status.as_u16(), reason, headers, body })
 }
 
+/// The name of a header as Go writes it: `Content-Type`.
+fn canonical(name: &str) -> String {
+    let pieces = name.split('-').map(|piece| {
+        let (first, rest) = piece.split_at(piece.len().min(1));
+        first.to_ascii_uppercase() + rest
+    });
+    pieces.collect::<Vec<_>>().join("-")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_secret_is_logged() {
+        for (url, logged) in [
+            ("http://ann:word@g:1/render?a@b", "http://g:1/render?a@b"),
+            ("http://g/render?a@b", "http://g/render?a@b"),
+            ("/render?a@b", "/render?a@b"),
+        ] {
+            assert_eq!(without_user(url), logged);
+        }
+    }
 
     #[test]
     fn a_rate_is_the_first_value_by_second() {

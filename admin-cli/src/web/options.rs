@@ -64,11 +64,11 @@ pub(super) struct Options {
     pub(super) proxy_graphite: bool,
 
     /// The counter stats key formatting applied by the implementation of statsd. If no formatting is desired, set this to an empty string.
-    #[arg(long, default_value = "stats.counters.%s.count")]
+    #[arg(long, verbatim_doc_comment, default_value = "stats.counters.%s.count")]
     pub(super) statsd_counter_format: String,
 
     /// The gauge stats key formatting applied by the implementation of statsd. If no formatting is desired, set this to an empty string.
-    #[arg(long, default_value = "stats.gauges.%s")]
+    #[arg(long, verbatim_doc_comment, default_value = "stats.gauges.%s")]
     pub(super) statsd_gauge_format: String,
 
     /// prefix used for keys sent to statsd (%s for host replacement, must match nsqd)

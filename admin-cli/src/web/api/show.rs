@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Warnings, json, refused};
 use crate::address::Address;
-use crate::cluster::{Asked, Cluster, Node, StatsFilter};
+use crate::cluster::{Asked, Cluster, Node, Sources, StatsFilter};
 use crate::web::query;
 use crate::web::view::{self, ChannelView, NodeTopics, NodeView, TopicView};
 
@@ -31,7 +31,13 @@ pub(in crate::web) async fn topics(
     let arguments = query::parse(raw_query).map_err(|words| refused(Status::BadRequest, &words))?;
     let mut warnings = Warnings::default();
     if arguments.get("inactive") == Some("true") {
-        let mut inactive = cluster.inactive_topics().await;
+        let mut inactive = match cluster.sources() {
+            Sources::Lookups(_) => cluster.inactive_topics().await,
+            // There are none, but who is dead is said.
+            Sources::Brokers(_) => {
+                cluster.topics().await.map(|topics| topics.map(|_| BTreeMap::new()))
+            }
+        };
         if let Ok(answer) = &mut inactive {
             // Each is asked several times, and its first failure says enough.
             let mut named = BTreeSet::new();
@@ -80,6 +86,10 @@ pub(in crate::web) async fn channel(
         channel: ChannelView,
         message: String,
     }
+    #[derive(Serialize)]
+    struct Unseen {
+        message: String,
+    }
     let mut warnings = Warnings::default();
     let nodes = warnings.take(cluster.producers(topic).await, "get topic producers")?;
     let filter =
@@ -87,9 +97,13 @@ pub(in crate::web) async fn channel(
     let told = statistics(cluster, &nodes, &filter, now).await;
     let mut found = warnings.take(told, "get channel metadata")?;
     found.retain(|found| found.topic_name == topic);
-    let channel = view::channel_of(topic, channel, &found);
-    let channel = channel.ok_or_else(|| refused(Status::NotFound, "CHANNEL_NOT_FOUND"))?;
-    Ok(json(&Channel { channel, message: warnings.message() }))
+    let message = warnings.message();
+    match view::channel_of(topic, channel, &found) {
+        Some(channel) => Ok(json(&Channel { channel, message })),
+        None if message.is_empty() => Err(refused(Status::NotFound, "CHANNEL_NOT_FOUND")),
+        // Who did not answer may have it.
+        None => Ok(json(&Unseen { message })),
+    }
 }
 
 /// `GET /api/nodes`.
