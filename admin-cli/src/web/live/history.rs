@@ -128,8 +128,12 @@ struct Point {
 
 impl Series {
     fn push(&mut self, point: Point) {
-        if self.0.len() == POINTS_MAX {
+        let points = self.0.len();
+        if points == POINTS_MAX {
             self.0.pop_front();
+        } else if points == self.0.capacity() {
+            // Doubled, but never beyond what is needed.
+            self.0.reserve_exact(points.clamp(4, POINTS_MAX - points));
         }
         self.0.push_back(point);
     }
@@ -642,5 +646,10 @@ mod tests {
         assert_eq!((depth.len(), rate.len()), (POINTS_MAX, POINTS_MAX));
         assert_eq!(rate[POINTS_MAX - 1], Some(0.5));
         assert_eq!(history.times(1), [(i64::try_from(POINTS_MAX).unwrap() + 4) * 2000]);
+        // As the documentation says, in bytes: of a series, and of a channel beside it.
+        let counted = channel(&history, "t", "c");
+        let series = counted.series.as_ref().unwrap();
+        assert_eq!(series.0.capacity() * size_of::<Point>(), 2400);
+        assert!(size_of::<Counted>() <= 256 && size_of::<Before>() <= 32);
     }
 }

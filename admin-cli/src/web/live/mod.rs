@@ -5,9 +5,10 @@
 //! `/api/live` until [`WATCHED_FOR`] after the last one, and keeps [`POINTS_MAX`] rounds: ten
 //! minutes. [`FORGOTTEN_AFTER`] the last request all of it is forgotten.
 //!
-//! Bounds: a series takes 8 bytes a round, 2,400 at most; 10,000 channels take 26 MB with their names
-//! and counters. The first [`SERIES_MAX`](history::SERIES_MAX) topics and channels have one (48 MB),
-//! those beyond only show what is now. A round that takes long makes the pause behind it as long.
+//! Bounds: a series takes 8 bytes a round, 2,400 at most, and its topic or channel up to 700 more for
+//! its name and counters, and 32 for each nsqd that has it: 10,000 channels take 31 MB. The first
+//! [`SERIES_MAX`](history::SERIES_MAX) topics and channels have one (62 MB), those beyond only show
+//! what is now. A round that takes long makes the pause behind it as long.
 //!
 //! # Routes
 //!
