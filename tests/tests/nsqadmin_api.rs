@@ -865,6 +865,7 @@ fn it_logs_and_ends_alike() {
     differences.ask("from a file", &admins, ["POST", "/b/api/topics", "", "{}"]);
     let logs = admins.map(|mut admin| {
         let status = admin.process.terminate();
+        assert_eq!(admin.process.whole_output(), [""; 0], "it says everything in its log");
         let log = admin.process.log();
         let lines = log.lines().filter(|line| !line.contains("INFO: CI: ")).map(|line| {
             let line = without_date(line);

@@ -133,7 +133,7 @@ impl Series {
             self.0.pop_front();
         } else if points == self.0.capacity() {
             // Doubled, but never beyond what is needed.
-            self.0.reserve_exact(points.clamp(4, POINTS_MAX - points));
+            self.0.reserve_exact(points.max(4).min(POINTS_MAX - points));
         }
         self.0.push_back(point);
     }
