@@ -8,6 +8,7 @@ mod columns;
 pub(crate) mod command_line;
 mod completions;
 mod consent;
+mod doctor;
 mod lookup;
 mod losses;
 mod man;
@@ -65,7 +66,7 @@ impl Group {
 }
 
 /// All verbs, in the order of the help.
-pub(crate) static VERBS: [Verb; 22] = [
+pub(crate) static VERBS: [Verb; 23] = [
     Verb {
         name: "stat",
         names: "",
@@ -86,6 +87,13 @@ pub(crate) static VERBS: [Verb; 22] = [
         summary: "serve the administration page, as nsqadmin does",
         group: Group::Look,
         run: |_, arguments| web::run(arguments.into_iter()),
+    },
+    Verb {
+        name: "doctor",
+        names: "",
+        summary: "look whether nsqd can work here, and say what to do",
+        group: Group::Look,
+        run: |_, arguments| work(arguments, |flags, _| doctor::run(flags)),
     },
     Verb {
         name: "tail",
