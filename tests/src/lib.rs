@@ -25,6 +25,7 @@ pub mod scripted_http;
 pub mod sink;
 pub mod small_disk;
 pub mod suite;
+pub mod terminal;
 pub mod turn;
 pub mod utility;
 pub mod words;

@@ -9,6 +9,7 @@ pub(crate) mod command_line;
 mod completions;
 mod consent;
 mod doctor;
+mod figures;
 mod lookup;
 mod losses;
 mod man;
@@ -19,6 +20,7 @@ mod programs;
 mod publish;
 mod stat;
 mod tail;
+mod top;
 mod topic;
 
 use std::ffi::OsString;
@@ -66,13 +68,20 @@ impl Group {
 }
 
 /// All verbs, in the order of the help.
-pub(crate) static VERBS: [Verb; 23] = [
+pub(crate) static VERBS: [Verb; 24] = [
     Verb {
         name: "stat",
         names: "",
         summary: "show the counters of a topic and its channels, live",
         group: Group::Look,
         run: |_, arguments| work(arguments, |flags, _| stat::run(flags)),
+    },
+    Verb {
+        name: "top",
+        names: "",
+        summary: "show a whole cluster on a whole screen, live",
+        group: Group::Look,
+        run: |_, arguments| work(arguments, |flags, _| top::run(flags)),
     },
     Verb {
         name: "lookup",
