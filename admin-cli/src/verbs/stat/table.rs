@@ -1,11 +1,11 @@
 //! How counters look in a terminal of 80 columns.
 //!
-//! Knows: widths, headings, how a number that is too wide is shortened. Does not know: where the
-//! numbers come from ([`super`]).
+//! Knows: widths and headings. Does not know: where the numbers come from ([`super`]).
 
 use std::fmt::Write;
 
 use super::{ChannelReport, Report};
+use crate::verbs::figures;
 
 /// The first column: names. A longer name has a line of its own.
 const NAME_WIDTH: usize = 16;
@@ -126,31 +126,9 @@ fn push(out: &mut String, line: std::fmt::Arguments<'_>) {
 fn cell(figure: Option<Figure>, width: usize) -> String {
     match figure {
         None => "-".to_owned(),
-        Some(Figure::Count(count)) => shortened(count, width),
-        Some(Figure::Rate(rate)) if rate.abs() < 9.95 && rate != 0.0 => format!("{rate:.1}"),
-        #[expect(clippy::cast_possible_truncation, reason = "saturates; no rate is so high")]
-        Some(Figure::Rate(rate)) => shortened(rate.round() as i64, width),
+        Some(Figure::Count(count)) => figures::shortened(count, width),
+        Some(Figure::Rate(rate)) => figures::rate(rate, width),
     }
-}
-
-/// A whole number in at most `width` characters, as exact as there is room for: `123456`, `1.23M`.
-fn shortened(count: i64, width: usize) -> String {
-    let whole = count.to_string();
-    if whole.len() <= width {
-        return whole;
-    }
-    #[expect(clippy::cast_precision_loss, reason = "only the first digits are shown")]
-    let mut scaled = count as f64;
-    for unit in ["k", "M", "G", "T", "P", "E"] {
-        scaled /= 1000.0;
-        for decimals in [2, 1, 0] {
-            let text = format!("{scaled:.decimals$}{unit}");
-            if scaled.abs() < 999.5 && text.len() <= width {
-                return text;
-            }
-        }
-    }
-    whole
 }
 
 #[cfg(test)]
@@ -232,33 +210,5 @@ the channel other does not exist yet
         let silent = Report { exists: None, brokers: Vec::new(), ..report() };
         let expected = "test  0 brokers  1:00\nno broker answers\n";
         assert_eq!(render(&silent, "1:00"), expected);
-    }
-
-    #[test]
-    fn numbers_are_shortened_only_when_they_must_be() {
-        for (count, width, text) in [
-            (0, 6, "0"),
-            (999_999, 6, "999999"),
-            (1_000_000, 6, "1.00M"),
-            (-1_000_000, 6, "-1.00M"),
-            (123_456_789, 6, "123.5M"),
-            (123_456_789, 4, "123M"),
-            (12_345, 4, "12k"),
-            (9_999, 4, "9999"),
-            (999_600, 4, "1.0M"),
-            (i64::MAX, 8, "9.22E"),
-        ] {
-            assert_eq!(shortened(count, width), text, "{count} in {width}");
-        }
-    }
-
-    #[test]
-    fn rates_show_one_decimal_while_they_are_small() {
-        for (rate, text) in
-            [(0.0, "0"), (0.04, "0.0"), (9.94, "9.9"), (9.96, "10"), (1_500_000.0, "1.50M")]
-        {
-            assert_eq!(cell(Some(Figure::Rate(rate)), 6), text);
-        }
-        assert_eq!(cell(None, 6), "-");
     }
 }
