@@ -61,8 +61,7 @@ impl Ending {
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  done; stopped by Ctrl-C; or nobody reads the output any more
-  1  no broker answers, one refuses, or doctor found something wrong; standard
-     error says which and why
+  1  nobody answers, one refuses, or something is wrong; standard error says what
   2  flags are wrong
 ";
 
