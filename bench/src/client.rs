@@ -14,7 +14,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::latency::connect;
+use crate::load::connect;
 
 /// The level that clients ask for unless told otherwise, and the highest that nsqd allows.
 const DEFLATE_LEVEL: u32 = 6;

@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,32 +14,50 @@ use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::load::publishers::Wire;
+
 /// A running broker and its data; both go when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Contestant {
+    program: PathBuf,
+    flags: Vec<String>,
     child: Child,
     pub(crate) tcp: SocketAddr,
     pub(crate) http: SocketAddr,
-    _data: Option<TempDir>,
+    data: Option<TempDir>,
 }
 
 impl Contestant {
     /// Starts `program` on free ports, with its data in a new folder under `data`.
     pub(crate) fn start(program: &Path, flags: &[String], data: &Path) -> Self {
         let data = TempDir::with_prefix_in("bench-", data).expect("the data folder can be written");
-        let mut child = Command::new(program)
-            .args(["--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0"])
-            .arg(format!("--data-path={}", data.path().display()))
-            .args(flags)
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
-        let mut log = BufReader::new(child.stderr.take().expect("standard error is piped"));
-        let [tcp, http] = listening(&mut log, ["TCP: listening on ", "HTTP: listening on "]);
-        // The rest of the log must be read, or the broker would stop when the pipe is full.
-        thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { child, tcp, http, _data: Some(data) }
+        let (child, [tcp, http]) = spawn(program, flags, data.path());
+        let (program, flags) = (program.to_owned(), flags.to_owned());
+        Self { program, flags, child, tcp, http, data: Some(data) }
+    }
+
+    /// Ends the broker as an operator would; its data stays.
+    pub(crate) fn stop(&mut self) {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let Some(id) = id {
+            // An error means that it has ended already.
+            kill_process(id, Signal::TERM).ok();
+        }
+        let end = Instant::now() + Duration::from_secs(60);
+        while self.child.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < end {
+            thread::sleep(Duration::from_millis(10));
+        }
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
+    /// Starts a broker that was stopped over the same data; how long it took until it answered.
+    pub(crate) fn start_again(&mut self) -> Duration {
+        let begin = Instant::now();
+        let data = self.data.as_ref().expect("a broker has data");
+        (self.child, [self.tcp, self.http]) = spawn(&self.program, &self.flags, data.path());
+        self.ask("GET", "/ping");
+        begin.elapsed()
     }
 
     /// Starts `program`, an nsqlookupd, on ports that are free. It logs errors alone: a line for each
@@ -59,7 +77,8 @@ impl Contestant {
             assert!(Instant::now() < end, "{} does not listen", program.display());
             thread::sleep(Duration::from_millis(10));
         }
-        Self { child, tcp, http, _data: None }
+        let (program, flags) = (program.to_owned(), Vec::new());
+        Self { program, flags, child, tcp, http, data: None }
     }
 
     /// Processor time the broker has used so far, in its own code and in the kernel's.
@@ -69,17 +88,45 @@ impl Contestant {
 
     /// Memory of the broker that is in RAM, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.kibibytes("VmRSS:") << 10
+    }
+
+    /// The most that it ever was since the start, in bytes.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        self.kibibytes("VmHWM:") << 10
+    }
+
+    fn kibibytes(&self, key: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))
             .expect("the broker runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
-        let kibibytes: u64 =
-            line.trim().trim_end_matches("kB").trim().parse().expect("a number of kB");
-        kibibytes << 10
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("a size");
+        line.trim().trim_end_matches("kB").trim().parse().expect("a number of kB")
+    }
+
+    /// Bytes that the broker has had the kernel write to a disk so far, later or at once.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        let counts =
+            fs::read_to_string(format!("/proc/{}/io", self.child.id())).expect("the broker runs");
+        let line = counts.lines().find_map(|line| line.strip_prefix("write_bytes:"));
+        line.expect("a count").trim().parse().expect("a number of bytes")
+    }
+
+    /// Where it takes what is published in this way.
+    pub(crate) fn tcp_or_http(&self, wire: Wire) -> SocketAddr {
+        match wire {
+            Wire::Frames => self.tcp,
+            Wire::Http => self.http,
+        }
+    }
+
+    /// Makes a topic that has no channel.
+    pub(crate) fn make_topic(&self, topic: &str) {
+        self.ask("POST", &format!("/topic/create?topic={topic}"));
     }
 
     /// Makes a topic and a channel, so that messages are copied to it as they come.
     pub(crate) fn prepare(&self, topic: &str, channel: &str) {
-        self.ask("POST", &format!("/topic/create?topic={topic}"));
+        self.make_topic(topic);
         self.ask("POST", &format!("/channel/create?topic={topic}&channel={channel}"));
     }
 
@@ -122,17 +169,7 @@ impl Contestant {
 
 impl Drop for Contestant {
     fn drop(&mut self) {
-        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        if let Some(id) = id {
-            // An error means that it has ended already.
-            kill_process(id, Signal::TERM).ok();
-        }
-        let end = Instant::now() + Duration::from_secs(60);
-        while self.child.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < end {
-            thread::sleep(Duration::from_millis(10));
-        }
-        drop(self.child.kill());
-        drop(self.child.wait());
+        self.stop();
     }
 }
 
@@ -149,6 +186,23 @@ pub(crate) fn processor_time_of(process: &str) -> Duration {
         .map(|field| field.parse::<u64>().expect("a number of ticks"))
         .sum();
     Duration::from_nanos(ticks * 1_000_000_000 / clock_ticks_per_second())
+}
+
+/// A new process over this folder, and the addresses of its ports for TCP and for HTTP.
+fn spawn(program: &Path, flags: &[String], data: &Path) -> (Child, [SocketAddr; 2]) {
+    let mut child = Command::new(program)
+        .args(["--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0"])
+        .arg(format!("--data-path={}", data.display()))
+        .args(flags)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+    let mut log = BufReader::new(child.stderr.take().expect("standard error is piped"));
+    let addresses = listening(&mut log, ["TCP: listening on ", "HTTP: listening on "]);
+    // The rest of the log must be read, or the broker would stop when the pipe is full.
+    thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+    (child, addresses)
 }
 
 /// The addresses behind `parts`, whichever line comes first: the real nsqd opens its ports at once.

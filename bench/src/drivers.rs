@@ -8,12 +8,11 @@ use std::process::Command;
 use std::time::Duration;
 
 /// What a generator has done.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Work {
     /// Messages published or finished.
-    pub(crate) messages: f64,
-    /// Messages in a second.
-    pub(crate) rate: f64,
+    pub(crate) messages: u64,
+    pub(crate) time: Duration,
 }
 
 /// Publishes messages of 200 bytes in batches for a time.
@@ -64,7 +63,10 @@ fn work(log: &str) -> Option<Work> {
     let mut parts = line.split(" - ");
     let seconds: f64 = parts.next()?.strip_suffix('s')?.parse().ok()?;
     let rate: f64 = parts.nth(1)?.strip_suffix("ops/s")?.parse().ok()?;
-    Some(Work { messages: rate * seconds, rate })
+    let time = Duration::try_from_secs_f64(seconds).ok()?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a count")]
+    let messages = (rate * seconds).round() as u64;
+    Some(Work { messages, time })
 }
 
 #[cfg(test)]
@@ -75,7 +77,8 @@ mod tests {
     fn the_last_line_of_a_generator_is_read() {
         let log =
             "[bench_writer] 2026/11/22 duration: 2.5s - 1.0mb/s - 400.000ops/s - 2.500us/op\n";
-        assert_eq!(work(log), Some(Work { messages: 1000.0, rate: 400.0 }));
+        let time = Duration::from_millis(2_500);
+        assert_eq!(work(log), Some(Work { messages: 1000, time }));
         assert_eq!(work("panic: connection refused"), None);
     }
 }

@@ -18,7 +18,8 @@ use tempfile::TempDir;
 
 use crate::client::{Client, Compression, Layers, Trust, trusting};
 use crate::contestant::{Contestant, processor_time_of};
-use crate::figures::{Plan, median};
+use crate::plan::Plan;
+use crate::report::median;
 
 /// Connections that publish, and that consume.
 const CLIENTS: usize = 4;
@@ -84,14 +85,15 @@ impl Secrets {
 
 /// Runs everything and returns the table, as Markdown.
 pub(crate) fn measure(plan: &Plan) -> String {
-    let real = plan.tools.join("nsqd");
+    let real = plan.programs.tools.join("nsqd");
     let secrets = Secrets::make();
     let batches = batches();
     let mut found = WAYS.map(|_| WORK.map(|_| [Vec::new(), Vec::new()]));
     for number in 0..plan.rounds {
         for ((name, layers), found) in WAYS.into_iter().zip(&mut found) {
             eprintln_progress(number, plan.rounds, name);
-            let mut order = [(0, real.as_path(), &[][..]), (1, &plan.ours, &plan.ours_flags)];
+            let mut order =
+                [(0, real.as_path(), &[][..]), (1, &plan.programs.ours, &plan.programs.ours_flags)];
             // Whoever goes second finds a warmer machine: they take turns at that too.
             if number % 2 == 1 {
                 order.reverse();

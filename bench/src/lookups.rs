@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use crate::contestant::Contestant;
-use crate::latency::GREATEST_US;
+use crate::load::histogram;
 
 /// Lookups that are measured, one after another.
 const LOOKUPS: usize = 5_000;
@@ -69,7 +69,7 @@ fn one(directory: &Contestant, nsqds: usize, topics: usize) -> Figures {
     let register = begin.elapsed();
     let resident_bytes = directory.resident_bytes();
     let mut client = Client::connect(directory.http);
-    let mut lookup = empty();
+    let mut lookup = histogram();
     for number in 0..LOOKUPS {
         client.look_up(number * STRIDE % topics, nsqds, &mut lookup);
     }
@@ -81,7 +81,7 @@ fn one(directory: &Contestant, nsqds: usize, topics: usize) -> Figures {
     let nodes = begin.elapsed();
 
     let leaver = connected.pop().expect("there is one nsqd at least");
-    let mut leaving = empty();
+    let mut leaving = histogram();
     let begin = Instant::now();
     leaver.shutdown(Shutdown::Both).expect("an open stream can be closed");
     drop(leaver);
@@ -131,10 +131,6 @@ fn register(directory: SocketAddr, number: usize, topics: usize) -> TcpStream {
     stream.write_all(&bytes).expect("nsqlookupd reads");
     reading.join().expect("the reader of answers does not panic");
     stream
-}
-
-fn empty() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, GREATEST_US, 3).expect("the bounds are in order")
 }
 
 /// One HTTP connection.

@@ -11,7 +11,7 @@ pub(crate) fn describe() -> String {
     let cores = thread::available_parallelism().map_or(0, usize::from);
     let memory = value_in("/proc/meminfo", "MemTotal").unwrap_or("unknown".into());
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or("unknown".into());
-    let commit = said_by("git", &["describe", "--always", "--dirty"]);
+    let commit = commit();
     let date = said_by("date", &["--utc", "+%Y-%m-%d %H:%M UTC"]);
     let arguments: Vec<String> = env::args().skip(1).collect();
     format!(
@@ -20,6 +20,16 @@ pub(crate) fn describe() -> String {
         kernel.trim(),
         arguments.join(" ")
     )
+}
+
+/// The commit this is built from, as far as git knows.
+pub(crate) fn commit() -> String {
+    said_by("git", &["describe", "--always", "--dirty"])
+}
+
+/// Today, as 2026-11-22.
+pub(crate) fn date() -> String {
+    said_by("date", &["--utc", "+%Y-%m-%d"])
 }
 
 fn value_in(file: &str, key: &str) -> Option<String> {

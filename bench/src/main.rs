@@ -1,24 +1,45 @@
-//! Starts the program: which comparison to run, and where its programs are.
+//! Starts the program: what to compare, and where its programs are.
 //!
-//! Knows the command line. What is measured and how stands in `figures`.
-#![expect(clippy::print_stdout, reason = "the figures are this program's output")]
+//! Knows the command line.
+//!
+//! | Where do I look for | |
+//! |---|---|
+//! | what is measured, as data | [`scenario`], and [`contender`] for who takes part |
+//! | how it is done, and what is counted | [`work`], by the clients in [`load`] or NSQ's own in [`drivers`] |
+//! | the order of it all | [`compare`] |
+//! | tables, JSON and the figure | [`report`] |
+//! | what has a shape of its own | [`layers`], [`lookups`], [`statistics`] |
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the figures are this program's output"
+)]
+#![expect(clippy::cast_precision_loss, reason = "figures are rounded for people")]
 
-mod acknowledge;
 mod client;
+mod compare;
+mod contender;
 mod contestant;
 mod drivers;
-mod figures;
-mod latency;
 mod layers;
+mod load;
 mod lookups;
 mod machine;
+mod plan;
+mod report;
+mod scenario;
 mod statistics;
+mod work;
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use figures::Plan;
+use contender::Programs;
+use plan::Plan;
+use scenario::{SCENARIOS, Scenario};
 
 /// Measures the broker beside the real nsqd.
 #[derive(Parser)]
@@ -30,16 +51,27 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Throughput, CPU, latency and idle cost of both brokers, alternating in one run.
-    Figures(Figures),
-    /// What an `OK` costs: publishers that wait for each, beside nsqd that syncs each message.
-    Acknowledge(Figures),
+    /// Scenarios: throughput, processor time, latency, memory and bytes, brokers alternating.
+    Run(Run),
+    /// The names of the scenarios, and what they show.
+    List,
     /// How long nsqlookupd takes to answer when it knows many nsqds with many topics.
     Lookups(Lookups),
     /// What TLS, snappy and deflate cost, publishing and consuming.
-    Layers(Figures),
+    Layers(Common),
     /// What `/stats` of many topics and clients costs, and what messages feel of it.
-    Stats(Figures),
+    Stats(Common),
+}
+
+#[derive(clap::Args)]
+struct Run {
+    /// Names of scenarios; all of them when there is none.
+    scenarios: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+    /// Write DATE-COMMIT.md, .json and .svg into this folder.
+    #[arg(long)]
+    results: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -59,13 +91,16 @@ struct Lookups {
 }
 
 #[derive(clap::Args)]
-struct Figures {
-    /// Rounds of each broker; the table shows the median.
+struct Common {
+    /// Rounds of each broker; the tables show the median.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds of each measurement, 1 to 50.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=50))]
+    /// Seconds of each measurement that has no end of its own, 1 to 25.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=25))]
     seconds: u64,
+    /// Messages of the large backlog.
+    #[arg(long, default_value_t = 2_000_000)]
+    backlog: u64,
     /// Folder of the real nsqd, `bench_writer` and `bench_reader`.
     #[arg(long, default_value = "target/real")]
     real: PathBuf,
@@ -80,31 +115,92 @@ struct Figures {
     data: PathBuf,
 }
 
-fn main() {
+impl Common {
+    fn plan(self) -> Plan {
+        let ours = self.ours.unwrap_or_else(|| beside("nsqd"));
+        let programs = Programs { tools: self.real, ours, ours_flags: self.ours_flag };
+        Plan {
+            rounds: self.rounds.max(1),
+            time: Duration::from_secs(self.seconds),
+            backlog: self.backlog,
+            programs,
+            data: self.data,
+        }
+    }
+}
+
+fn main() -> ExitCode {
     let Arguments { verb } = Arguments::parse();
-    println!("{}", machine::describe());
-    let (measure, told): (fn(&Plan) -> String, _) = match verb {
+    load::allow_many_connections();
+    match verb {
+        Verb::Run(told) => return run(told),
+        Verb::List => {
+            for Scenario { name, shows, .. } in SCENARIOS {
+                println!("{name:<10} {shows}");
+            }
+        }
         Verb::Lookups(Lookups { real, ours, nsqds, topics }) => {
             let ours = ours.unwrap_or_else(|| beside("nsqlookupd"));
             let programs = [real.join("nsqlookupd"), ours];
-            println!("{}", lookups::measure(&programs, nsqds, topics));
-            return;
+            println!("{}\n{}", machine::describe(), lookups::measure(&programs, nsqds, topics));
         }
-        Verb::Figures(told) => (figures::measure, told),
-        Verb::Acknowledge(told) => (acknowledge::measure, told),
-        Verb::Layers(told) => (layers::measure, told),
-        Verb::Stats(told) => (statistics::measure, told),
-    };
-    let ours = told.ours.unwrap_or_else(|| beside("nsqd"));
-    let plan = Plan {
-        rounds: told.rounds.max(1),
-        time: Duration::from_secs(told.seconds),
-        tools: told.real,
-        ours,
-        ours_flags: told.ours_flag,
-        data: told.data,
-    };
-    println!("{}", measure(&plan));
+        Verb::Layers(told) => {
+            println!("{}\n{}", machine::describe(), layers::measure(&told.plan()));
+        }
+        Verb::Stats(told) => {
+            println!("{}\n{}", machine::describe(), statistics::measure(&told.plan()));
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn run(told: Run) -> ExitCode {
+    let unknown = |name: &&String| SCENARIOS.iter().all(|scenario| scenario.name != **name);
+    if let Some(name) = told.scenarios.iter().find(unknown) {
+        let names: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        eprintln!("bench: there is no scenario {name:?}; there are {}", names.join(", "));
+        return ExitCode::from(2);
+    }
+    let wanted: Vec<&Scenario> = SCENARIOS
+        .iter()
+        .filter(|scenario| {
+            told.scenarios.is_empty() || told.scenarios.iter().any(|name| name == scenario.name)
+        })
+        .collect();
+    let plan = told.common.plan();
+    let head = machine::describe();
+    let null = load::null::start();
+    let measured = compare::measure(&wanted, &plan, null, |text| eprintln!("{text}"));
+    let tables: Vec<String> = measured.iter().map(report::table::render).collect();
+    let text = format!(
+        "# Figures of {}, commit {}\n\n{head}\nMedians of {} alternating rounds, {} s each where the work has no end of its own; nsqd is 1.3.0. \
+         CPU is the broker's own, user and system; peak and written are its memory in RAM at most and what it wrote to the disk.\n\n{}",
+        machine::date(),
+        machine::commit(),
+        plan.rounds,
+        plan.time.as_secs(),
+        tables.join("\n")
+    );
+    println!("{text}");
+    if let Some(folder) = told.results {
+        let json = report::json::render(&head, &measured);
+        let json = serde_json::to_string_pretty(&json).expect("numbers and strings");
+        for (ending, content) in
+            [("md", text), ("json", json + "\n"), ("svg", report::figure::render(&measured))]
+        {
+            if let Err(error) = save(&folder, ending, &content) {
+                eprintln!("bench: cannot write into {}: {error}", folder.display());
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn save(folder: &Path, ending: &str, content: &str) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let name = format!("{}-{}.{ending}", machine::date(), machine::commit());
+    fs::write(folder.join(name), content)
 }
 
 /// A program in the folder of this one.

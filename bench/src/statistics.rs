@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,11 +14,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::contestant::Contestant;
-use crate::figures::{Plan, median};
-use crate::latency::{connect, measure as measure_latency};
+use crate::load::{connect, steady};
+use crate::plan::Plan;
+use crate::report::median;
 
 const TOPICS: usize = 1_000;
 const CONSUMERS_PER_TOPIC: usize = 10;
@@ -28,8 +28,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Runs everything and returns the table, as Markdown.
 pub(crate) fn measure(plan: &Plan) -> String {
-    allow_many_connections();
-    let real = plan.tools.join("nsqd");
+    let real = plan.programs.tools.join("nsqd");
     let mut text = format!(
         "{TOPICS} topics, {} consumers; /stats as JSON every {} ms; messages at 1,000/s.\n\n\
          | broker | /stats MB | /stats ms, median | most | delivery p99 us, alone | asked | \
@@ -38,9 +37,10 @@ pub(crate) fn measure(plan: &Plan) -> String {
         TOPICS * CONSUMERS_PER_TOPIC,
         PAUSE.as_millis()
     );
-    for (name, program, flags) in
-        [("nsqd", &real, &[][..]), ("ours", &plan.ours, plan.ours_flags.as_slice())]
-    {
+    for (name, program, flags) in [
+        ("nsqd", &real, &[][..]),
+        ("ours", &plan.programs.ours, plan.programs.ours_flags.as_slice()),
+    ] {
         let found = one(program, flags, plan);
         let [alone, asked] = &found.delivery;
         writeln!(
@@ -72,16 +72,21 @@ fn one(program: &Path, flags: &[String], plan: &Plan) -> Found {
     let broker = Arc::new(Contestant::start(program, flags, &plan.data));
     let _consumers = consumers(&broker);
     broker.prepare("latency", "latency");
-    let alone = measure_latency(broker.tcp, "latency", plan.time);
+    let alone = latency(broker.tcp, plan);
     let is_over = Arc::new(AtomicBool::new(false));
     let asking = thread::spawn({
         let (broker, is_over) = (broker.clone(), is_over.clone());
         move || ask(&broker, &is_over)
     });
-    let asked = measure_latency(broker.tcp, "latency", plan.time);
+    let asked = latency(broker.tcp, plan);
     is_over.store(true, Ordering::Relaxed);
     let (megabytes, milliseconds) = asking.join().expect("asking does not panic");
     Found { megabytes, milliseconds, delivery: [alone, asked] }
+}
+
+/// How old messages are at their consumer, in microseconds, at a modest rate.
+fn latency(broker: SocketAddr, plan: &Plan) -> Histogram<u64> {
+    steady::run(broker, ("latency", "latency"), 200, 1_000, 100, plan.time).ages
 }
 
 /// Asks until it is over; the size of an answer, and how long each took.
@@ -116,11 +121,4 @@ fn consumers(broker: &Contestant) -> Vec<TcpStream> {
         all.append(&mut some);
     }
     all
-}
-
-/// As many descriptors as this process may have; the brokers do the same for themselves.
-fn allow_many_connections() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
-        .expect("a process may go up to its own limit");
 }

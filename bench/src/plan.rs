@@ -1,0 +1,20 @@
+//! What to measure, and with what.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::contender::Programs;
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Rounds of each contender.
+    pub(crate) rounds: usize,
+    /// Of each measurement that has no end of its own.
+    pub(crate) time: Duration,
+    /// Messages of a large backlog.
+    pub(crate) backlog: u64,
+    pub(crate) programs: Programs,
+    /// Folder for the brokers' data.
+    pub(crate) data: PathBuf,
+}
