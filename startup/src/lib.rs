@@ -19,6 +19,7 @@ pub mod config_file;
 pub mod debug;
 pub mod duration;
 pub mod flags;
+pub mod float;
 pub mod hostname;
 pub mod listen;
 pub mod log;
