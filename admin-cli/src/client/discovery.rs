@@ -53,6 +53,8 @@ impl Discovery {
     /// # Errors
     /// When no HTTP requests can be made at all.
     pub(super) fn new(options: &Options) -> Result<Self, String> {
+        // Whoever installed one already installed the same.
+        drop(rustls::crypto::ring::default_provider().install_default());
         let mut http = Client::builder().no_proxy().user_agent(&options.user_agent);
         if let Some(limit) = options.lookupd_poll_timeout.limit() {
             http = http.connect_timeout(limit).timeout(limit);
