@@ -133,7 +133,8 @@ impl Connection {
         options: &Options,
         log: &Labelled,
     ) -> Result<(Self, Agreement), ConnectError> {
-        let stream = dial(address, options).await.map_err(ConnectError::Dial)?;
+        let (limit, local) = (options.dial_timeout.limit(), options.local_addr);
+        let stream = dial(address, limit, local).await.map_err(ConnectError::Dial)?;
         let mut connection = Self {
             stream,
             layers: Layers::default(),

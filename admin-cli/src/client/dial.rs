@@ -4,11 +4,10 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
-
-use super::options::Options;
 
 /// Why no connection was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,10 +25,15 @@ impl DialError {
     }
 }
 
-/// Connects to `host:port`. The first of the host's addresses that takes it is used.
-pub(super) async fn dial(address: &str, options: &Options) -> Result<TcpStream, DialError> {
-    let connecting = connect(address, options);
-    let outcome = match options.dial_timeout.limit() {
+/// Connects to `host:port`, from an address of ours where that is said, and gives up after the limit
+/// where there is one. The first of the host's addresses that takes it is used.
+pub(crate) async fn dial(
+    address: &str,
+    limit: Option<Duration>,
+    local: Option<SocketAddr>,
+) -> Result<TcpStream, DialError> {
+    let connecting = connect(address, local);
+    let outcome = match limit {
         None => connecting.await,
         Some(limit) => timeout(limit, connecting).await.unwrap_or_else(|_| {
             let before = format!("dial tcp {address}: ");
@@ -42,16 +46,16 @@ pub(super) async fn dial(address: &str, options: &Options) -> Result<TcpStream, 
     Ok(stream)
 }
 
-async fn connect(address: &str, options: &Options) -> Result<TcpStream, DialError> {
+async fn connect(address: &str, local: Option<SocketAddr>) -> Result<TcpStream, DialError> {
     let mut failure = None;
     for remote in resolve(address).await? {
-        match connect_to(remote, options.local_addr).await {
+        match connect_to(remote, local).await {
             Ok(stream) => return Ok(stream),
             Err(error) => {
                 // As it was given where the host is none.
                 let shown =
                     if address.starts_with(':') { address.to_owned() } else { remote.to_string() };
-                let local = options.local_addr.map(|local| format!("{local}->"));
+                let local = local.map(|local| format!("{local}->"));
                 let local = local.unwrap_or_default();
                 failure.get_or_insert(DialError {
                     before: format!("dial tcp {local}{shown}: connect: "),
@@ -155,7 +159,7 @@ mod tests {
 
     fn text(address: &str) -> String {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let outcome = runtime.block_on(dial(address, &Options::default()));
+        let outcome = runtime.block_on(dial(address, None, None));
         outcome.err().unwrap().text()
     }
 

@@ -29,4 +29,4 @@ pub(crate) mod options;
 pub(crate) mod producer;
 pub(crate) mod random;
 mod ready;
-mod tls;
+pub(crate) mod tls;

@@ -106,7 +106,7 @@ impl Tls {
     ///
     /// # Errors
     /// When the certificate and its key cannot be used.
-    pub(super) fn config(&self) -> Result<Arc<ClientConfig>, String> {
+    pub(crate) fn config(&self) -> Result<Arc<ClientConfig>, String> {
         if let Some(config) = self.config.get() {
             return Ok(config.clone());
         }
