@@ -28,4 +28,5 @@ pub mod suite;
 pub mod terminal;
 pub mod turn;
 pub mod utility;
+pub mod web_server;
 pub mod words;

@@ -20,9 +20,14 @@ use crate::client::options::InvalidOption;
 use crate::terminal::{self, Ending};
 use crate::web;
 
+mod host_pool;
 mod nsq_stat;
 mod nsq_tail;
+mod nsq_to_http;
+mod nsq_to_nsq;
+mod timer_metrics;
 mod to_nsq;
+mod upstreams;
 
 /// What the usage says of `--consumer-opt`.
 pub(crate) const CONSUMER_OPT: &str = "option to passthrough to nsq.Consumer (may be given multiple times, http://godoc.org/github.com/nsqio/go-nsq#Config)";
@@ -85,6 +90,8 @@ pub(crate) fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Opti
     Some(match name {
         "nsq_stat" => work(arguments, nsq_stat::run),
         "nsq_tail" => work(arguments, nsq_tail::run),
+        "nsq_to_http" => work(arguments, nsq_to_http::run),
+        "nsq_to_nsq" => work(arguments, nsq_to_nsq::run),
         "to_nsq" => work(arguments, to_nsq::run),
         "nsqadmin" => web::run(arguments),
         _ => return None,
