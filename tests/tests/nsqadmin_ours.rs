@@ -9,6 +9,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 use tests::broker::Broker;
+use tests::client::sized;
 use tests::lookup_server::LookupServer;
 use tests::nsqadmin::Nsqadmin;
 use tests::patience::{SOON, eventually};
@@ -260,6 +261,45 @@ fn a_node_that_hangs_is_named_and_holds_up_neither_orders_nor_what_others_show()
 }
 
 #[test]
+fn however_many_wait_for_an_nsqd_that_hangs_another_is_shown_at_once() {
+    let lookup = LookupServer::of(Maker::Ours);
+    let broker = Broker::of(Maker::Ours, &[&lookup.flag()]);
+    broker.order("/topic/create?topic=good");
+    registered(&lookup, "good", 1);
+    let hung = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = hung.local_addr().expect("it has an address").port();
+    let mut registration = TcpStream::connect(lookup.tcp).expect("the directory accepts");
+    let identity = format!(
+        r#"{{"broadcast_address":"127.0.0.1","hostname":"h","http_port":{port},"tcp_port":2,"version":"1"}}"#
+    );
+    let lines = [b"  V1IDENTIFY\n", &sized(identity.as_bytes())[..], b"REGISTER bad c\n"].concat();
+    registration.write_all(&lines).expect("the directory reads");
+    registered(&lookup, "bad", 1);
+
+    // Longer than the test waits for anything.
+    let patience = "--http-client-request-timeout=1m".to_owned();
+    let admin = Arc::new(ours(&[&by_lookup(&lookup)[..], &[patience]].concat()));
+    let waiting: Vec<_> = (0..300)
+        .map(|_| {
+            let mut stream = TcpStream::connect(admin.http).expect("it accepts");
+            let request = b"GET /api/topics/bad HTTP/1.1\r\nHost: x\r\n\r\n";
+            stream.write_all(request).expect("it reads");
+            stream
+        })
+        .collect();
+    // One of them has come to the nsqd.
+    let (_asked, _) = hung.accept().expect("it is asked");
+    for _ in 0..3 {
+        assert_eq!(admin.get("/api/topics/good")["topic_name"], "good");
+    }
+    for mut stream in waiting {
+        stream.set_nonblocking(true).expect("it can be");
+        let read = stream.read(&mut [0]);
+        assert!(read.is_err(), "nobody was answered for the one that hangs: {read:?}");
+    }
+}
+
+#[test]
 fn messages_are_peeked_at_where_the_nsqd_can_show_them() {
     let messages = r#"{"messages":[
         {"id":"1","timestamp":5,"attempts":1,"body":"YQ=="},
@@ -278,6 +318,19 @@ fn messages_are_peeked_at_where_the_nsqd_can_show_them() {
     let showing = simulated(told);
     let real = Broker::of(Maker::Real, &[]);
     real.client().publish_many("t", &["a"]);
+
+    let brokers = [Maker::Ours, Maker::Ours].map(|maker| Broker::of(maker, &[]));
+    for (broker, bodies) in brokers.iter().zip([["1", "2"], ["3", "4"]]) {
+        broker.client().publish_many("t", &bodies);
+    }
+    let admin = ours(&by_nsqd(&[brokers[0].http, brokers[1].http]));
+    let shown = admin.get("/api/live/peek/t?n=3");
+    let bodies: Vec<_> = shown["messages"].as_array().expect("a list").iter().collect();
+    let bodies: Vec<_> = bodies.iter().map(|message| message["body"].clone()).collect();
+    assert_eq!(json!(bodies), json!(["Mg==", "Mw==", "NA=="]), "{shown}");
+    assert_eq!(shown["nodes"][0]["messages"], 2);
+    assert_eq!(brokers[0].topic_count("t", "depth"), 2, "they are only looked at");
+
     let admin = ours(&by_nsqd(&[showing, real.http]));
     let shown = admin.get("/api/live/peek/t?n=3");
     assert_eq!(

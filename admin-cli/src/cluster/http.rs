@@ -3,11 +3,13 @@
 //! Rule (NSQ behaviour): a process that answers 403 and names its HTTPS port is asked again there.
 //! A POST has no body, and every request says that it wants the interface of version 1.
 //!
-//! Bounds: [`REQUESTS_MAX`] requests at once, whatever is asked of however many processes; an answer
+//! Bounds: [`REQUESTS_MAX`] requests at once, whatever is asked of however many processes, and
+//! [`REQUESTS_TO_ONE_MAX`] to one of them, so that one that hangs keeps the others free; an answer
 //! of at most [`ANSWER_BYTES_MAX`]; the two durations of [`Patience`].
 //!
 //! Does not know: what is asked, or what an answer means.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -18,8 +20,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use startup::listen;
 use startup::version::RINGNSQ_VERSION;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::answer::Failure;
 use super::tls::Tls;
@@ -28,9 +31,11 @@ use crate::terminal::Ending;
 
 /// The largest answer that is read. The statistics of a broker with 10,000 channels are a tenth.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
-/// How many requests are under way at once: a cluster of a hundred brokers is asked in two rounds,
-/// and the default limit of open files is far away.
-const REQUESTS_MAX: usize = 64;
+/// How many requests are under way at once: a cluster of a hundred brokers is asked in one round, and
+/// the default limit of open files is far away.
+const REQUESTS_MAX: usize = 256;
+/// How many of them to one process. Whoever waits for a place longer than for an answer gives up.
+const REQUESTS_TO_ONE_MAX: usize = 8;
 /// How long a connection that is not used is kept for the next question.
 const IDLE_MAX: Duration = Duration::from_secs(90);
 
@@ -60,6 +65,8 @@ struct Shared {
     /// Made when it is needed first, as reading the machine's certificates takes a while.
     encrypted: OnceLock<Result<Client, String>>,
     places: Semaphore,
+    /// The places at each process.
+    gates: Mutex<HashMap<Address, Arc<Semaphore>>>,
 }
 
 /// What a process that wants HTTPS answers.
@@ -87,8 +94,14 @@ impl Http {
         let plain = builder(patience).tls_certs_only([]).build();
         let plain =
             plain.map_err(|error| Ending::Failed(format!("cannot make HTTP requests: {error}")))?;
-        let places = Semaphore::new(REQUESTS_MAX);
-        Ok(Self(Arc::new(Shared { patience, tls, plain, encrypted: OnceLock::new(), places })))
+        Ok(Self(Arc::new(Shared {
+            patience,
+            tls,
+            plain,
+            encrypted: OnceLock::new(),
+            places: Semaphore::new(REQUESTS_MAX),
+            gates: Mutex::default(),
+        })))
     }
 
     /// The answer to a GET, read as JSON.
@@ -175,11 +188,18 @@ impl Http {
         address: &Address,
         path_and_query: &str,
     ) -> Result<Vec<u8>, Failure> {
-        let place = self.0.places.acquire().await;
-        let _place = place.expect("the semaphore is never closed");
         // An address without a host means this machine, as it does to Go.
         let host = if address.host().is_empty() { "localhost" } else { "" };
         let url = format!("http://{host}{address}{path_and_query}");
+        let gate = self.gate(address).await;
+        let waiting = async {
+            let at_the_process = gate.acquire().await;
+            (at_the_process, self.0.places.acquire().await)
+        };
+        let Ok(_places) = timeout(self.0.patience.request, waiting).await else {
+            let asked = Question { method: &method, address, port: address.port(), url: &url };
+            return Err(asked.late());
+        };
         let (status, body) =
             self.send(&self.0.plain, &method, address, address.port(), url).await?;
         match status {
@@ -205,6 +225,19 @@ impl Http {
             }
             status => Err(Failure::refused(address, status, &body)),
         }
+    }
+
+    /// The places at one process.
+    async fn gate(&self, address: &Address) -> Arc<Semaphore> {
+        let mut gates = self.0.gates.lock().await;
+        if let Some(gate) = gates.get(address) {
+            return Arc::clone(gate);
+        }
+        // A process that nobody asks needs none: it may be gone for good.
+        gates.retain(|_, gate| 1 < Arc::strong_count(gate));
+        let gate = Arc::new(Semaphore::new(REQUESTS_TO_ONE_MAX));
+        gates.insert(address.clone(), Arc::clone(&gate));
+        gate
     }
 
     /// One request, and its answer whatever its status.
@@ -280,14 +313,22 @@ impl Question<'_> {
         let (reason, words) = if error.is_connect() {
             self.unconnected(error, cause).await
         } else if error.is_timeout() {
-            let words =
-                "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
-            ("no answer in time".to_owned(), words.to_owned())
+            return self.late();
         } else if cause == "connection closed before message completed" {
             ("it closed the connection without an answer".to_owned(), "EOF".to_owned())
         } else {
             (cause.clone(), cause)
         };
+        self.failed(reason, &words)
+    }
+
+    /// No answer came in time.
+    fn late(&self) -> Failure {
+        let words = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
+        self.failed("no answer in time".to_owned(), words)
+    }
+
+    fn failed(&self, reason: String, words: &str) -> Failure {
         let method = if self.method == Method::GET { "Get" } else { "Post" };
         let in_nsq_words = format!("{method} {:?}: {words}", self.url);
         Failure { address: self.address.clone(), reason, in_nsq_words, status: None }

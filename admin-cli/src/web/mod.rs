@@ -37,13 +37,14 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use protocol::http::route::Table;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use startup::debug::Page;
 use startup::listen::shown;
 use startup::log::Log;
 use startup::{config_file, flags, hostname, log, version};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
-use tracing::info;
+use tracing::{info, warn};
 
 use self::live::Live;
 use self::notifications::Notifier;
@@ -95,6 +96,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 async fn serve(mut options: Options, log: Log) -> Result<(), String> {
+    raise_open_files();
     let mut stop = StopSignals::listen().map_err(|error| error.to_string())?;
     options.check()?;
     let tls = load_tls(&options)?;
@@ -113,6 +115,15 @@ async fn serve(mut options: Options, log: Log) -> Result<(), String> {
     }
     info!("HTTP: closing {address}");
     Ok(())
+}
+
+/// Raises the limit of open files as far as this process may, as Go's runtime does: each connection is
+/// one.
+fn raise_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        warn!("failed to raise the limit of open files - {error}");
+    }
 }
 
 /// The certificates that the flags name.

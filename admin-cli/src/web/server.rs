@@ -10,6 +10,7 @@
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use flate2::Compression;
@@ -118,15 +119,15 @@ pub(super) async fn bind(address: &str) -> Result<TcpListener, String> {
 
 /// Accepts connections for ever, and serves each.
 pub(super) async fn accept<A: Answers + 'static>(listener: TcpListener, answers: Rc<A>) {
-    let places = Rc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let place = Rc::clone(&places);
+        let place = Arc::clone(&places).acquire_owned().await;
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let answers = Rc::clone(&answers);
                 tokio::task::spawn_local(async move {
-                    let _place = place.acquire().await;
                     serve(stream, shown(peer), &*answers).await;
+                    drop(place);
                 });
             }
             Err(error) => {
