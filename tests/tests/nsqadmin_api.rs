@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tests::broker::Broker;
 use tests::client::sized;
 use tests::http::{self, Answer};
+use tests::layers::Certificates;
 use tests::lookup_server::LookupServer;
 use tests::nsqadmin::Nsqadmin;
 use tests::patience::{SOON, eventually};
@@ -762,6 +763,53 @@ fn graphite_is_asked_and_passed_on_alike() {
             differences.compare(target, [asked[0].clone(), asked[1].clone()]);
         }
         drop(sink);
+    }
+    differences.none();
+}
+
+#[test]
+fn nsqds_that_want_tls_are_asked_with_certificates_as_the_flags_say() {
+    let certificates = Certificates::new();
+    let flag = |flag: &str, file: &str| format!("--{flag}={}", certificates.file(file).display());
+    let trusted = [flag("http-client-tls-root-ca-file", "ca.pem")];
+    let trusts_all = ["--http-client-tls-insecure-skip-verify".to_owned()];
+    let known = [
+        flag("http-client-tls-root-ca-file", "ca.pem"),
+        flag("http-client-tls-cert", "client.pem"),
+        flag("http-client-tls-key", "client.key"),
+    ];
+    let mut differences = Differences::default();
+    for maker in [Maker::Real, Maker::Ours] {
+        for (policy, ways, status) in [
+            ("--tls-required=true", [(&trusted[..], 200), (&trusts_all[..], 200)], 502),
+            ("--tls-client-auth-policy=require-verify", [(&known, 200), (&trusted, 502)], 502),
+        ] {
+            let mut broker_flags = certificates.flags();
+            broker_flags.push(policy.to_owned());
+            broker_flags.push(flag("tls-root-ca-file", "ca.pem"));
+            let broker_flags: Vec<_> = broker_flags.iter().map(String::as_str).collect();
+            let broker = Broker::of(maker, &broker_flags);
+            for (flags, expected) in ways.into_iter().chain([(&[][..], status)]) {
+                let flags = [&nsqds(&[broker.http])[..], flags].concat();
+                let Some(admins) = Nsqadmin::both(&flags) else { return };
+                let state = format!("{maker:?} {policy} {flags:?}");
+                if expected == 200 {
+                    // Only ours makes a topic at an nsqd.
+                    let made = admins[1].ask("POST", "/api/topics", "", r#"{"topic":"t"}"#);
+                    assert_eq!(made.json()["message"], "", "{state}");
+                    for body in [r#"{"action":"pause"}"#, r#"{"action":"unpause"}"#] {
+                        differences.ask(&state, &admins, ["POST", "/api/topics/t", "", body]);
+                        differences.get(&state, &admins, &["/api/topics/t", "/api/nodes"]);
+                    }
+                }
+                let statuses = admins.each_ref().map(|admin| {
+                    let answer = admin.ask("GET", "/api/topics", "", "");
+                    assert_eq!(answer.status, expected, "{state}: {}", answer.text());
+                    answer.status.to_string()
+                });
+                differences.compare(&state, statuses);
+            }
+        }
     }
     differences.none();
 }

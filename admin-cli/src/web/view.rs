@@ -414,3 +414,122 @@ impl From<Node> for NodeView {
 fn is_zero(count: &i64) -> bool {
     *count == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::json::to_go_json;
+    use protocol::lookup::Producer;
+    use serde_json::{Value, json};
+
+    fn node(port: u16) -> Node {
+        let producer = Producer {
+            hostname: format!("h{port}"),
+            broadcast_address: "10.0.0.1".into(),
+            http_port: port,
+            topology_region: "r".into(),
+            topology_zone: "z".into(),
+            ..Producer::default()
+        };
+        Node {
+            address: format!("10.0.0.1:{port}").parse().unwrap(),
+            producer,
+            seen_by: Vec::new(),
+            topics: Vec::new(),
+            is_out_of_date: false,
+        }
+    }
+
+    /// What is found at nsqds that answer with these bodies, in their order.
+    fn found(bodies: &[Value]) -> Vec<TopicView> {
+        let nodes: Vec<Node> = (1..).take(bodies.len()).map(node).collect();
+        let told = nodes.iter().zip(bodies);
+        let told = told.map(|(node, body)| (node, serde_json::from_value(body.clone()).unwrap()));
+        topics_of(told.collect(), 1000)
+    }
+
+    fn shown(value: &impl Serialize) -> Value {
+        serde_json::from_str(&to_go_json(value)).unwrap()
+    }
+
+    fn with_latency(count: u64, value: f64) -> Value {
+        json!({"topics": [{
+            "topic_name": "t", "depth": 3, "backend_depth": 1, "message_count": 7,
+            "channels": [{"channel_name": "c", "depth": 2, "message_count": 5}],
+            "e2e_processing_latency": {
+                "count": count, "percentiles": [{"quantile": 0.99, "value": value}]
+            },
+        }]})
+    }
+
+    #[test]
+    fn percentiles_of_several_nodes_are_weighted_and_have_the_smallest_and_the_largest() {
+        let bodies = [with_latency(1, 100.0), with_latency(3, 20.0), with_latency(0, 50.0)];
+        let sum = TopicView::sum("t", found(&bodies));
+        assert_eq!(
+            shown(&sum)["e2e_processing_latency"],
+            json!({
+                "count": 4,
+                "percentiles": [
+                    {"average": 40, "count": 4, "max": 100, "min": 20, "quantile": 0.99}
+                ],
+                "topic": "t",
+                "channel": "",
+                "host": "*",
+            })
+        );
+        let nothing = TopicView::sum("t", found(&[with_latency(0, 0.0)]));
+        let percentile = &shown(&nothing)["e2e_processing_latency"]["percentiles"][0];
+        assert_eq!(percentile["average"], 0);
+    }
+
+    #[test]
+    fn a_sum_holds_what_it_is_the_sum_of_and_every_node_its_own_numbers() {
+        let bodies = [with_latency(1, 1.0), with_latency(1, 1.0)];
+        let sum = shown(&TopicView::sum("t", found(&bodies)));
+        assert_eq!(
+            [&sum["depth"], &sum["memory_depth"], &sum["backend_depth"], &sum["message_count"]],
+            [6, 4, 2, 14].map(Value::from).each_ref()
+        );
+        let channel = &sum["channels"][0];
+        assert_eq!((&channel["node"], &channel["depth"]), (&json!("*"), &json!(4)));
+        for (place, address) in ["10.0.0.1:1", "10.0.0.1:2"].into_iter().enumerate() {
+            assert_eq!(channel["nodes"][place]["node"], address);
+            assert_eq!(channel["nodes"][place]["depth"], 2);
+            assert_eq!(sum["nodes"][place]["channels"][0]["depth"], 2);
+            assert_eq!(sum["nodes"][place]["nodes"], Value::Null);
+        }
+        // The only one is not a sum.
+        let alone = shown(&TopicView::sum("t", found(&bodies[..1])));
+        assert_eq!(alone["channels"][0]["node"], "10.0.0.1:1");
+        assert_eq!(alone["channels"][0]["nodes"], Value::Null);
+        let nobody = shown(&TopicView::sum("t", Vec::new()));
+        assert_eq!([&nobody["nodes"], &nobody["channels"]], [&Value::Null, &Value::Null]);
+    }
+
+    #[test]
+    fn clients_stand_by_node_and_near_ones_first() {
+        let client = |name: &str, region: &str, zone: &str| {
+            json!({"hostname": name, "topology_region": region, "topology_zone": zone,
+                   "connect_ts": 990})
+        };
+        let at = |clients: Value| {
+            let channel = json!({"channel_name": "c", "client_count": 3, "clients": clients});
+            json!({"topics": [{"topic_name": "t", "channels": [channel]}]})
+        };
+        let bodies = [
+            at(json!([client("a", "", ""), client("b", "r", "y"), client("c", "r", "z")])),
+            at(json!([client("d", "r", "z")])),
+            at(json!([])),
+        ];
+        let channel = shown(&channel_of("t", "c", &found(&bodies)).unwrap());
+        let clients = channel["clients"].as_array().unwrap();
+        let names: Vec<_> = clients.iter().map(|client| client["hostname"].as_str()).collect();
+        assert_eq!(names, ["c", "b", "a", "d"].map(Some));
+        assert_eq!(clients[0]["connected"], 10_000_000_000_i64);
+        assert_eq!(clients[0]["node_topology_zone"], "z");
+        assert!(clients[2].get("topology_zone").is_none(), "what is empty is left out");
+        assert_eq!(channel["nodes"][2]["clients"], json!([]));
+        assert!(channel_of("t", "none", &found(&bodies)).is_none());
+    }
+}
