@@ -13,7 +13,9 @@ use protocol::exposition::CONTENT_TYPE;
 use protocol::http::body::{BodyError, BodyReader};
 use protocol::http::date::http_date;
 use protocol::http::query::Query;
-use protocol::http::request::{BadRequest, HEAD_BYTES_MAX, Head, Method, parse_head};
+use protocol::http::request::{
+    BadRequest, HEAD_BYTES_MAX, Head, Method, parse_head, stray_line_ends,
+};
 use protocol::http::response::{CONTINUE, Response, Status};
 use protocol::http::route::{Routed, Table};
 use protocol::json::to_go_json;
@@ -32,6 +34,12 @@ use crate::waiting::WAIT_MAX;
 
 /// How much is read at once.
 const READ_BYTES: usize = 4096;
+
+/// A buffer for answers that has grown larger is given back.
+const KEPT_BYTES_MAX: usize = 64 << 10;
+
+/// Ends of lines behind the body of a POST that are passed over, in bytes (NSQ behaviour).
+const STRAY_BYTES_MAX: usize = 4;
 
 /// A lifetime counts as over only after it: so much later it is looked at again.
 const TICK: Duration = Duration::from_millis(1);
@@ -132,7 +140,15 @@ impl Connection<'_> {
     /// Answers requests until one of both sides wants to stop.
     async fn run(&mut self) -> io::Result<()> {
         let mut output = Vec::new();
+        let mut stray_bytes_max = 0;
         loop {
+            if 0 < stray_bytes_max && !self.input.is_empty() {
+                let looked_at = &self.input[..self.input.len().min(stray_bytes_max)];
+                let stray = stray_line_ends(looked_at);
+                self.input.drain(..stray);
+                // More of them may be on their way, if nothing else came behind these.
+                stray_bytes_max = if self.input.is_empty() { stray_bytes_max - stray } else { 0 };
+            }
             let (head, head_bytes) = match parse_head(&self.input) {
                 Ok(Some(parsed)) => parsed,
                 Ok(None) => {
@@ -148,6 +164,9 @@ impl Connection<'_> {
                 Err(bad) => return self.refuse(bad).await,
             };
             self.input.drain(..head_bytes);
+            if head.method == Method::Post {
+                stray_bytes_max = STRAY_BYTES_MAX;
+            }
             let start = self.server.clock.now();
             let body = self.pass_over_body(&head).await?;
             let (route, response) = match (body, ROUTES.route(&head)) {
@@ -178,6 +197,9 @@ impl Connection<'_> {
             self.stream.write_all(&output).await?;
             if !exchange.keep_alive {
                 return Ok(());
+            }
+            if KEPT_BYTES_MAX < output.capacity() {
+                output = Vec::new();
             }
         }
     }
@@ -219,8 +241,10 @@ impl Connection<'_> {
     }
 
     async fn respond(&mut self, route: Route, head: &Head) -> io::Result<Response> {
-        if route != Route::Lookup {
-            return Ok(answer(self.server, route, head).unwrap_or_else(|error| error));
+        match route {
+            Route::Lookup => {}
+            Route::Nodes => return Ok(nodes(self.server).await),
+            _ => return Ok(answer(self.server, route, head).unwrap_or_else(|error| error)),
         }
         match read_wish(head) {
             Err(error) => Ok(error),
@@ -390,13 +414,14 @@ fn answer(server: &Server, route: Route, head: &Head) -> Result<Response, Respon
             if page.is_offered() { response } else { response.with_status(Status::NotImplemented) }
         }
         Route::Topics => json(&Topics { topics: registry.topics() }),
-        Route::Nodes => json(&registry.nodes(server.clock.now())),
         Route::Channels => {
             let topic = arguments()?.known_topic()?;
             let channels = topic.map(|topic| registry.channels(topic)).unwrap_or_default();
             json(&Channels { channels })
         }
-        Route::Lookup => unreachable!("a lookup may wait, and is answered by the connection"),
+        Route::Lookup | Route::Nodes => {
+            unreachable!("what may wait is answered by the connection")
+        }
         Route::CreateTopic => {
             let topic = arguments()?.new_topic()?;
             info!("DB: adding topic({topic})");
@@ -440,6 +465,20 @@ fn answer(server: &Server, route: Route, head: &Head) -> Result<Response, Respon
             Response::empty()
         }
     })
+}
+
+/// All nsqds with their topics. Others may ask between two steps.
+async fn nodes(server: &Server) -> Response {
+    let mut list = server.registry.borrow().nodes(server.clock.now());
+    while server.registry.borrow().add_topics(&mut list) {
+        tokio::task::yield_now().await;
+    }
+    let mut body = String::new();
+    for piece in list.into_pieces() {
+        body.push_str(&piece);
+        tokio::task::yield_now().await;
+    }
+    Response::json(body)
 }
 
 fn delete_topic(registry: &mut Registry, topic: TopicName) {

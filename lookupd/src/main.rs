@@ -8,6 +8,7 @@ mod config;
 mod http;
 mod listen;
 mod metrics;
+mod nodes;
 mod registry;
 mod server;
 mod tcp;

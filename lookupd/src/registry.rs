@@ -14,9 +14,11 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use protocol::discovery::ProducerIdentity;
-use protocol::lookup::{Lookup, Node, Nodes, Producer};
+use protocol::lookup::{Lookup, Producer};
 use protocol::name::{ChannelName, TopicName};
 use serde::Serialize;
+
+use crate::nodes::NodeList;
 
 /// A moment on two clocks: the steady one decides, the other is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,11 +100,15 @@ pub(crate) struct Counts {
 /// topic, so that nobody's question waits for long.
 const TOPICS_PER_STEP: usize = 256;
 
+/// Topics of producers that one step of [`Registry::add_topics`] looks at, and no more than one topic's
+/// besides: well under a millisecond.
+const PAIRS_PER_STEP: usize = 8_192;
+
 /// The registrations. One per process, in memory only.
 ///
 /// Sized for hundreds of producers with ten thousand topics each: a lookup touches one topic and its
-/// producers. What touches everything is rare (`/nodes`, `/debug`), or done in steps (a producer
-/// that leaves).
+/// producers. What touches everything is rare (`/debug`), or done in steps (`/nodes`, a producer that
+/// leaves).
 #[derive(Debug)]
 pub(crate) struct Registry {
     lifetimes: Lifetimes,
@@ -363,25 +369,29 @@ impl Registry {
         }
     }
 
-    /// All active producers, tombstoned or not, with their topics.
-    pub(crate) fn nodes(&self, now: Moment) -> Nodes {
-        let mut nodes: BTreeMap<ProducerId, Node> = self
-            .clients
-            .iter()
-            .filter(|(_, client)| self.is_active(client, now))
-            .map(|(id, client)| {
-                (*id, Node { producer: client.producer.clone(), ..Node::default() })
-            })
-            .collect();
-        for (topic, producers) in &self.topics {
-            for (id, tombstone) in producers {
-                if let Some(node) = nodes.get_mut(id) {
-                    node.topics.push(topic.to_string());
-                    node.tombstones.push(self.hides(*tombstone, now));
-                }
+    /// All active producers, tombstoned or not, to be filled with their topics by
+    /// [`Self::add_topics`].
+    pub(crate) fn nodes(&self, now: Moment) -> NodeList {
+        let active = self.clients.iter().filter(|(_, client)| self.is_active(client, now));
+        NodeList::of(now, active.map(|(id, client)| (*id, &client.producer)))
+    }
+
+    /// Adds the next topics to the list, as many as one step may look at; false when there are no
+    /// more.
+    pub(crate) fn add_topics(&self, list: &mut NodeList) -> bool {
+        let start = list.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut looked_at = 0;
+        for (topic, producers) in self.topics.range((start, Bound::Unbounded)) {
+            if PAIRS_PER_STEP <= looked_at {
+                return true;
             }
+            for (id, tombstone) in producers {
+                list.add(*id, *topic, self.hides(*tombstone, list.now));
+            }
+            looked_at += 1 + producers.len();
+            list.after = Some(*topic);
         }
-        Nodes { producers: nodes.into_values().collect() }
+        false
     }
 
     /// Everything, by `category:key:subkey`; names without a producer are left out.
@@ -469,6 +479,7 @@ impl DumpedProducer {
 mod tests {
     use super::*;
     use protocol::json::to_go_json;
+    use protocol::lookup::{Node, Nodes};
 
     const ANN: ProducerId = ProducerId(1);
     const BOB: ProducerId = ProducerId(2);
@@ -503,6 +514,19 @@ mod tests {
             registry.identify(id, format!("10.0.0.{}:5000", id.0), identity, at(0));
         }
         registry
+    }
+
+    /// All nodes with their topics, and how many steps that took.
+    fn nodes(registry: &Registry, now: Moment) -> (Vec<Node>, usize) {
+        let mut list = registry.nodes(now);
+        let mut steps = 1;
+        while registry.add_topics(&mut list) {
+            steps += 1;
+        }
+        let body: String = list.into_pieces().collect();
+        let nodes: Nodes = serde_json::from_str(&body).unwrap();
+        assert_eq!(to_go_json(&nodes), body, "keys and spelling are those of the whole");
+        (nodes.producers, steps)
     }
 
     /// The producers of a topic by name, joined; `unknown` for no such topic.
@@ -581,7 +605,7 @@ mod tests {
         registry.register(ANN, topic("t"), None);
         assert_eq!(producers(&registry, "t", at(300)), "ann");
         assert_eq!(producers(&registry, "t", at(301)), "");
-        assert_eq!(registry.nodes(at(301)).producers, []);
+        assert_eq!(nodes(&registry, at(301)), (Vec::new(), 1));
         assert_eq!(registry.topics(), ["t"]);
         // Registering is no sign of life; a ping is.
         registry.register(ANN, topic("u"), None);
@@ -605,7 +629,7 @@ mod tests {
         registry.tombstone(topic("v"), "ann:4151", at(10));
         assert_eq!(producers(&registry, "t", at(10)), "bob");
         assert_eq!(producers(&registry, "u", at(10)), "ann bob");
-        let node = &registry.nodes(at(10)).producers[0];
+        let node = &nodes(&registry, at(10)).0[0];
         assert_eq!(
             (&*node.producer.broadcast_address, &node.tombstones[..]),
             ("ann", &[true, false][..])
@@ -648,6 +672,47 @@ mod tests {
             Counts { topics: count, channels: count, active: 1, inactive: 0, registrations: count };
         assert_eq!(registry.counts(at(300)), counts);
         assert_eq!(registry.counts(at(301)), Counts { active: 0, inactive: 1, ..counts });
+    }
+
+    #[test]
+    fn nodes_with_many_topics_are_listed_in_steps() {
+        let mut registry = registry();
+        // A topic with two producers counts for three.
+        let count = PAIRS_PER_STEP;
+        for number in 0..count {
+            for id in [ANN, BOB] {
+                registry.register(id, topic(&format!("t{number:05}")), None);
+            }
+        }
+        let (nodes, steps) = nodes(&registry, at(0));
+        assert_eq!(steps, 3);
+        let expected: Vec<_> = (0..count).map(|number| format!("t{number:05}")).collect();
+        for node in nodes {
+            assert_eq!(node.topics, expected, "{}", node.producer.broadcast_address);
+            assert_eq!(node.tombstones.len(), count);
+        }
+    }
+
+    #[test]
+    fn whoever_comes_or_leaves_while_nodes_are_listed_does_not_spoil_the_list() {
+        let mut registry = registry();
+        for number in 0..PAIRS_PER_STEP {
+            registry.register(ANN, topic(&format!("t{number:05}")), None);
+        }
+        let mut list = registry.nodes(at(0));
+        assert!(registry.add_topics(&mut list));
+        registry.leave(ANN);
+        let carl = ProducerId(3);
+        registry.identify(carl, "c:1".to_owned(), ProducerIdentity::default(), at(0));
+        registry.register(carl, topic("u"), None);
+        registry.register(BOB, topic("u"), None);
+        registry.delete_topic(topic("t05000"));
+        while registry.add_topics(&mut list) {}
+        let body: String = list.into_pieces().collect();
+        let nodes: Nodes = serde_json::from_str(&body).unwrap();
+        let [ann, bob] = &nodes.producers[..] else { panic!("{body}") };
+        assert_eq!(ann.topics.len(), PAIRS_PER_STEP - 1);
+        assert_eq!((&bob.topics[..], &bob.tombstones[..]), (&["u".to_owned()][..], &[false][..]));
     }
 
     #[test]

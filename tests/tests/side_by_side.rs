@@ -321,7 +321,7 @@ fn http_answers_are_the_same_to_the_byte() {
 #[test]
 fn requests_of_every_form_are_taken_alike() {
     let Some(lookups) = both() else { return };
-    let cases: [&str; 14] = [
+    let cases: [&str; 19] = [
         "GET /ping HTTP/1.0\r\n\r\n",
         "GET /info HTTP/1.0\r\nConnection: close\r\n\r\n",
         "GET /ping HTTP/1.1\r\nConnection: close\r\n\r\n",
@@ -335,6 +335,12 @@ fn requests_of_every_form_are_taken_alike() {
         "POST /topic/create?topic=t HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
         "POST /topic/create?topic=t HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
         "GET /topics HTTP/1.1\r\nHost: x\r\n\r\nGET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        // Ends of lines behind the body of a POST: up to four bytes of them are passed over.
+        "POST /topic/create?topic=s HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi\r\nGET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "POST /topic/create?topic=s HTTP/1.1\r\nHost: x\r\n\r\n\n\n\n\nGET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "POST /topic/create?topic=s HTTP/1.1\r\nHost: x\r\n\r\n\r\n\r\n\r\nGET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "GET /topics HTTP/1.1\r\nHost: x\r\n\r\n\r\nGET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "POST /topic/create?topic=s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n\r\n",
         "POST /topic/create?topic=t HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\nGET /topics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     ];
     let mut differences = Differences::default();
