@@ -18,6 +18,9 @@ use crate::load::histogram;
 /// Lookups that are measured, one after another.
 const LOOKUPS: usize = 5_000;
 
+/// How often all nodes are asked for while lookups are measured.
+const NODES: usize = 5;
+
 /// Prime, so that neighbours in time are no neighbours in the alphabet.
 const STRIDE: usize = 7_919;
 
@@ -26,6 +29,7 @@ struct Figures {
     register: Duration,
     lookup: Histogram<u64>,
     nodes: Duration,
+    beside_nodes: Histogram<u64>,
     topics: Duration,
     leaving: Histogram<u64>,
     left: Duration,
@@ -53,6 +57,10 @@ pub(crate) fn measure(programs: &[PathBuf; 2], nsqds: usize, topics: usize) -> S
     row("`/lookup`, half within", &|found| at(&found.lookup, 0.5));
     row("99 of 100 within", &|found| at(&found.lookup, 0.99));
     row("longest", &|found| format!("{} us", found.lookup.max()));
+    row("`/lookup` while `/nodes` is asked, 99 of 100 within", &|found| {
+        at(&found.beside_nodes, 0.99)
+    });
+    row("longest", &|found| format!("{} us", found.beside_nodes.max()));
     row("`/lookup` while an nsqd leaves, 99 of 100 within", &|found| at(&found.leaving, 0.99));
     row("longest", &|found| format!("{} us", found.leaving.max()));
     row("until it is off every topic", &|found| format!("{:.2} s", found.left.as_secs_f64()));
@@ -79,6 +87,20 @@ fn one(directory: &Contestant, nsqds: usize, topics: usize) -> Figures {
     let begin = Instant::now();
     client.get("/nodes");
     let nodes = begin.elapsed();
+    let mut beside_nodes = histogram();
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut other = Client::connect(directory.http);
+            for _ in 0..NODES {
+                other.get("/nodes");
+            }
+        });
+        let mut number = 0;
+        while !asking.is_finished() {
+            client.look_up(number * STRIDE % topics, nsqds, &mut beside_nodes);
+            number += 1;
+        }
+    });
 
     let leaver = connected.pop().expect("there is one nsqd at least");
     let mut leaving = histogram();
@@ -95,6 +117,7 @@ fn one(directory: &Contestant, nsqds: usize, topics: usize) -> Figures {
         register,
         lookup,
         nodes,
+        beside_nodes,
         topics: topics_took,
         leaving,
         left: begin.elapsed(),
