@@ -16,6 +16,7 @@
 pub mod answers;
 pub mod authorization;
 pub mod handoff;
+pub mod handshakes;
 pub mod heartbeat;
 pub mod layers;
 pub mod output;

@@ -107,11 +107,12 @@ impl Reader {
         self.with_connection(|connection| connection.session.heartbeat.heard(until));
         let hands = async {
             loop {
-                if poll_fn(|context| self.poll_shake_hands(context)).await? {
+                poll_fn(|context| self.poll_hear(context)).await?;
+                // Nobody has to wait for more than one step of those that shake hands, however many
+                // they are, and however much they send.
+                if shard.handshakes.step(|| self.step_of_handshake()).await? {
                     return Ok(());
                 }
-                // A client that sends without end must not keep the others of its core waiting.
-                glommio::executor().yield_now().await;
             }
         };
         let too_late = async {
@@ -126,28 +127,35 @@ impl Reader {
         hands.or(too_late).await
     }
 
-    /// A step of the handshake; true when it is over.
-    fn poll_shake_hands(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Broken>> {
-        let shard = self.shard.clone();
-        let mut state = shard.state.borrow_mut();
+    /// Waits for bytes of the handshake, unless some came that were not looked at.
+    fn poll_hear(&self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let mut state = self.shard.state.borrow_mut();
         let gone = || Broken("EOF".to_string());
         let connection = state.connections.get_mut(self.key).ok_or_else(gone)?;
         let Connection { layers: Some(layers), socket, .. } = connection else {
             return Poll::Ready(Err(gone()));
         };
-        let is_over = if layers.has_input() {
-            layers.shake_hands(&[])
-        } else {
-            let mut buffer = shard.read_buffer.borrow_mut();
-            match ready!(socket.poll_read(context, &mut buffer)) {
-                Ok(0) => Err(gone()),
-                Ok(length) => layers.shake_hands(&buffer[..length]),
-                Err(error) => Err(Broken(error.to_string())),
+        if layers.has_input() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut buffer = self.shard.read_buffer.borrow_mut();
+        Poll::Ready(match ready!(socket.poll_read(context, &mut buffer)) {
+            Ok(0) => Err(gone()),
+            Ok(length) => {
+                layers.keep(&buffer[..length]);
+                Ok(())
             }
-        };
-        drop(state);
-        self.with_connection(|_| ());
-        Poll::Ready(is_over)
+            Err(error) => Err(Broken(error.to_string())),
+        })
+    }
+
+    /// A step of the handshake; true when it is over.
+    fn step_of_handshake(&self) -> Result<bool, Broken> {
+        let shaken = self.with_connection(|connection| {
+            let layers = connection.layers.as_mut()?;
+            Some(layers.shake_hands(&[]))
+        });
+        shaken.flatten().unwrap_or_else(|| Err(Broken("EOF".to_string())))
     }
 
     /// Ends the conversation about layers with a refusal outside TLS. What the failed handshake has

@@ -84,7 +84,8 @@ impl Transport {
         loop {
             self.read_until(deadline).await.map_err(|Ended| "it broke off or took too long")?;
             let is_http = looks_like_http(self.unread());
-            let shaken = layers.shake_hands(self.unread());
+            let shard = self.shard.clone();
+            let shaken = shard.handshakes.step(|| layers.shake_hands(self.unread())).await;
             self.consume(self.unread().len());
             self.send(|bytes| layers.wire().take_into(bytes)).await.ok();
             match shaken {

@@ -45,6 +45,7 @@ pub use run::{Start, run};
 use crate::clock::Clock;
 use crate::config::{Config, NSQ_VERSION};
 use crate::connection::Life;
+use crate::connection::handshakes::Handshakes;
 use crate::connection::socket::Socket;
 use crate::http::client::Client;
 use crate::keys::ConnectionKey;
@@ -85,6 +86,8 @@ pub struct Shard {
     pub read_buffer: RefCell<Box<[u8]>>,
     /// Asks others over HTTP.
     pub http_client: Client,
+    /// Whose turn it is to shake hands.
+    pub handshakes: Handshakes,
 }
 
 impl Shard {
@@ -101,6 +104,7 @@ impl Shard {
             stopping: Signal::default(),
             read_buffer: RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice()),
             http_client,
+            handshakes: Handshakes::default(),
         }
     }
 

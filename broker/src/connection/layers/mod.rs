@@ -138,6 +138,13 @@ impl Layers {
         !self.came.is_empty()
     }
 
+    /// Keeps what was read from the socket for the next step. There must be nothing that was not
+    /// looked at.
+    pub fn keep(&mut self, fresh: &[u8]) {
+        debug_assert!(self.came.is_empty(), "what came before is looked at before more is read");
+        self.came = Bytes::copy_from_slice(fresh);
+    }
+
     /// Goes on with the handshake of TLS; true when it is over. What is to be sent for it is on the
     /// wire, also when it fails. `fresh` was read from the socket; it must be empty while
     /// [`Self::has_input`].
