@@ -105,6 +105,8 @@ pub(super) struct Shared {
     arrived: Notify,
     is_stopping: Cell<bool>,
     is_over: Cell<bool>,
+    /// Tells those who wait for the end.
+    over: Notify,
     tasks: RefCell<Vec<AbortHandle>>,
     events: Option<mpsc::UnboundedSender<Event>>,
 }
@@ -167,6 +169,7 @@ impl Consumer {
             arrived: Notify::new(),
             is_stopping: Cell::default(),
             is_over: Cell::default(),
+            over: Notify::new(),
             tasks: RefCell::default(),
             events,
         });
@@ -241,6 +244,14 @@ impl Consumer {
         Some(batch)
     }
 
+    /// Waits until the consumer was stopped and all is over, whether messages are still being handled
+    /// or not: then nobody takes their answers any more.
+    pub(crate) async fn ended(&self) {
+        while !self.shared.is_over.get() {
+            self.shared.over.notified().await;
+        }
+    }
+
     /// Whether, on some connection, nearly all is in flight that may be: it gets little more before
     /// something is answered.
     pub(crate) fn is_starved(&self) -> bool {
@@ -286,6 +297,7 @@ impl Consumer {
                 shared.is_over.set(true);
                 shared.arrived.notify_waiters();
                 shared.arrived.notify_one();
+                shared.over.notify_waiters();
             }
         });
     }
@@ -413,6 +425,7 @@ impl Shared {
         self.log.say(Level::Info, "rdyLoop exiting");
         self.arrived.notify_waiters();
         self.arrived.notify_one();
+        self.over.notify_waiters();
         self.tasks.borrow_mut().drain(..).for_each(|task| task.abort());
     }
 }
