@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tests::broker::Broker;
 use tests::layers::Certificates;
 use tests::lookup_server::LookupServer;
@@ -529,6 +530,36 @@ fn https_trusts_whom_the_machine_trusts() {
         let done = run.at(maker, Maker::Ours, &server, |_| {});
         assert_eq!(done.requests, [], "{maker:?}");
         assert_eq!(lines(&done, "Handler returned error").len(), 3, "{maker:?}");
+    }
+}
+
+#[test]
+fn what_does_not_end_is_left_half_a_minute_after_it_was_told_to_end() {
+    if !is_here("nsq_to_http") {
+        return;
+    }
+    let runs = MAKERS.map(|maker| {
+        let server = WebServer::start(|_, _| Reaction::SaysAndHangs(String::new()));
+        let broker = Broker::of(Maker::Ours, &[]);
+        broker.client().publish_many("t", &["a", "b", "c"]);
+        let post = format!("--post=http://{}/", server.address);
+        let way = format!("--nsqd-tcp-address={}", broker.tcp);
+        // Each would take a minute, one behind the other.
+        let flags = ["--topic=t", &post, &way, "-n=1", "--http-client-request-timeout=1m"];
+        let process = utility::start(maker, "nsq_to_http", &flags);
+        (process, server, broker)
+    });
+    // Both wait at the same time.
+    let told = runs.map(|(process, server, broker)| {
+        eventually(LIMIT, "a request comes", || (server.requests().len() == 1).then_some(()));
+        process.signal(Signal::TERM);
+        (process, broker)
+    });
+    for (mut process, broker) in told {
+        assert_eq!(process.ended_within(LIMIT).code(), Some(0), "{}", process.log());
+        // Nothing is lost: those that were under way are, for the broker, until their timeout.
+        let left = ["depth", "in_flight_count"].map(|key| broker.count("t", "nsq_to_http", key));
+        assert_eq!(left.iter().sum::<i64>(), 3, "{}", process.log());
     }
 }
 

@@ -159,7 +159,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), Failure> {
         return Err(Failure::fatal("no handlers"));
     }
     let consumer = Rc::new(consumer);
-    let handling = spawn_local(handle_all(consumer.clone(), handler, publishers));
+    spawn_local(handle_all(consumer.clone(), handler, publishers));
     let connecting = async {
         consumer.connect_to_nsqds(&flags.nsqd_tcp_address).await?;
         consumer.connect_to_lookupds(&flags.lookupd_http_address).await
@@ -168,13 +168,12 @@ pub(crate) async fn run(flags: Flags) -> Result<(), Failure> {
         connected = connecting => connected.map_err(Failure::Fatal)?,
         () = interrupt.wait() => consumer.stop(),
     }
-    let mut handling = handling;
     tokio::select! {
-        _ = &mut handling => return Ok(()),
+        () = consumer.ended() => return Ok(()),
         () = interrupt.wait() => consumer.stop(),
     }
-    // A panic has been told already, and it ends the process.
-    handling.await.ok();
+    // A request that is still under way then is given up, and its message comes again.
+    consumer.ended().await;
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use clap::{ArgAction, Parser};
 use protocol::name::{ChannelName, TopicName};
 use startup::flags;
 use tokio::sync::Semaphore;
-use tokio::task::{JoinSet, spawn_local};
+use tokio::task::spawn_local;
 use tokio::time::Instant;
 
 use self::filter::{Filter, Verdict};
@@ -140,7 +140,6 @@ pub(crate) async fn run(flags: Flags) -> Result<(), Failure> {
     let forwarder = Rc::new(Forwarder::new(&flags, &log)?);
 
     let mut consumers = Vec::new();
-    let mut handling = JoinSet::new();
     for topic in &flags.topic {
         let consumer = Consumer::new(topic, &flags.channel, consumer_options.clone(), &log)
             .map_err(Failure::Fatal)?;
@@ -152,7 +151,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), Failure> {
             destination: destination.as_str().into(),
             places: Arc::new(Semaphore::new(flags.destination_nsqd_tcp_address.len())),
         };
-        handling.spawn_local(handler.handle_all(consumer.clone()));
+        spawn_local(handler.handle_all(consumer.clone()));
         consumers.push(consumer);
     }
     let connecting = async {
@@ -172,7 +171,9 @@ pub(crate) async fn run(flags: Flags) -> Result<(), Failure> {
         () = interrupt.wait() => {}
     }
     consumers.iter().for_each(|consumer| consumer.stop());
-    while handling.join_next().await.is_some() {}
+    for consumer in &consumers {
+        consumer.ended().await;
+    }
     Ok(())
 }
 
