@@ -202,6 +202,7 @@ impl Consumer {
     /// In go-nsq's words, when an address is none. One that does not answer is none: it is asked
     /// again.
     pub(crate) async fn connect_to_lookupds(&self, addresses: &[String]) -> Result<(), String> {
+        let is_encrypted = addresses.iter().any(|address| address.starts_with("https:"));
         for address in addresses {
             if self.shared.is_stopping.get() {
                 return Err(NotConnected::Stopped.to_string());
@@ -211,7 +212,7 @@ impl Consumer {
                 let mut discovery = self.shared.discovery.borrow_mut();
                 let discovery = match &mut *discovery {
                     Some(discovery) => discovery,
-                    none => none.insert(Discovery::new(&self.shared.options)?),
+                    none => none.insert(Discovery::new(&self.shared.options, is_encrypted)?),
                 };
                 discovery.add(endpoint) && discovery.len() == 1
             };

@@ -48,14 +48,18 @@ struct Wrapped {
 }
 
 impl Discovery {
-    /// Nobody to be asked yet.
+    /// Nobody to be asked yet. Whether anybody will be asked over HTTPS has to be known: it takes a
+    /// while to read the certificates that the machine trusts.
     ///
     /// # Errors
     /// When no HTTP requests can be made at all.
-    pub(super) fn new(options: &Options) -> Result<Self, String> {
-        // Whoever installed one already installed the same.
+    pub(super) fn new(options: &Options, is_encrypted: bool) -> Result<Self, String> {
+        // Whoever comes first chooses for the process; all choose the same.
         drop(rustls::crypto::ring::default_provider().install_default());
         let mut http = Client::builder().no_proxy().user_agent(&options.user_agent);
+        if !is_encrypted {
+            http = http.tls_certs_only([]);
+        }
         if let Some(limit) = options.lookupd_poll_timeout.limit() {
             http = http.connect_timeout(limit).timeout(limit);
         }

@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use protocol::compression::deflate::Deflate;
 use protocol::compression::snappy::Snappy;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{CertificateError, ClientConfig, ClientConnection, Error};
 
 /// Plain bytes that one step opens, and at most one unit of a layer more.
 const OPENED_BYTES_MAX: usize = 64 << 10;
@@ -208,7 +208,7 @@ fn take_in(tls: &mut ClientConnection, came: &mut Vec<u8>) -> Result<(), String>
     let mut rest = came.as_slice();
     let taken = tls.read_tls(&mut rest).map_err(|error| format!("tls: {error}"))?;
     came.drain(..taken);
-    tls.process_new_packets().map_err(|error| format!("tls: {error}"))?;
+    tls.process_new_packets().map_err(|error| words(&error))?;
     if taken == 0 {
         // Nothing is taken any more behind the broker's goodbye.
         came.clear();
@@ -241,4 +241,18 @@ fn write_out(tls: &mut ClientConnection, wire: &mut Vec<u8>) {
     while tls.wants_write() {
         tls.write_tls(wire).expect("memory takes all that is written");
     }
+}
+
+/// The failure in the words of Go's TLS where it has the same, else in those of `rustls`.
+fn words(error: &Error) -> String {
+    let words = match error {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "failed to verify certificate: x509: certificate signed by unknown authority"
+        }
+        Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        ) => "failed to verify certificate: x509: certificate has expired or is not yet valid",
+        other => return format!("tls: {other}"),
+    };
+    format!("tls: {words}")
 }

@@ -57,6 +57,8 @@ pub(crate) struct Flags {
 
 /// Prints until `-n` is reached for a topic, or it is told to end.
 pub(crate) async fn run(flags: Flags) -> Result<(), Failure> {
+    let mut options = Options::for_utility("nsq_tail", &flags.consumer_opt)
+        .map_err(|invalid| Failure::option("consumer-opt", &invalid))?;
     if flags.version {
         print_version("nsq_tail");
         return Ok(());
@@ -72,8 +74,6 @@ pub(crate) async fn run(flags: Flags) -> Result<(), Failure> {
         return Err(Failure::fatal("--topic required"));
     }
     let mut interrupt = Interrupt::listen()?;
-    let mut options = Options::for_utility("nsq_tail", &flags.consumer_opt)
-        .map_err(|invalid| Failure::option("consumer-opt", &invalid))?;
     options.max_in_flight = match flags.count {
         // It does not ask for more than it wants.
         count if 0 < count => flags.max_in_flight.min(count),
@@ -197,6 +197,10 @@ impl Printer {
             lines.clear();
             if let Some(remaining) = &mut self.remaining {
                 *remaining -= batch.len();
+            }
+            if self.remaining == Some(0) {
+                // Said before the last FIN, so that no other message comes in its place.
+                self.consumer.set_max_in_flight(0);
             }
             batch.finish();
             for message in beyond {

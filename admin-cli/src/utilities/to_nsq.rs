@@ -47,6 +47,8 @@ pub(crate) struct Flags {
 
 /// Publishes until the end of the input, or until it is told to end.
 pub(crate) async fn run(flags: Flags) -> Result<(), Failure> {
+    let options = Options::for_utility("to_nsq", &flags.producer_opt)
+        .map_err(|invalid| Failure::option("producer-opt", &invalid))?;
     if flags.topic.is_empty() {
         return Err(Failure::fatal("--topic required"));
     }
@@ -54,8 +56,6 @@ pub(crate) async fn run(flags: Flags) -> Result<(), Failure> {
         return Err(Failure::fatal("--delimiter must be a single byte"));
     };
     let mut interrupt = Interrupt::listen()?;
-    let options = Options::for_utility("to_nsq", &flags.producer_opt)
-        .map_err(|invalid| Failure::option("producer-opt", &invalid))?;
     let options = Rc::new(options);
     let log = Log::to_stderr();
     let mut producers = BTreeMap::new();

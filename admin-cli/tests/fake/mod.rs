@@ -154,9 +154,13 @@ impl Client {
     }
 
     pub(crate) fn deliver(&mut self, id: u64, body: &str) {
-        let id = format!("{id:016x}").into_bytes().try_into().unwrap();
-        let id = protocol::message_id::MessageId(id);
-        self.send(|out| frame::push_message(out, 1, 1, id, body.as_bytes()));
+        self.deliver_again(id, 1, body);
+    }
+
+    /// Delivers a message for the `attempts`th time.
+    pub(crate) fn deliver_again(&mut self, id: u64, attempts: u16, body: &str) {
+        let id = protocol::message_id::MessageId::from_number(id);
+        self.send(|out| frame::push_message(out, 1, attempts, id, body.as_bytes()));
     }
 
     fn send(&mut self, push: impl FnOnce(&mut Vec<u8>)) {
