@@ -634,6 +634,13 @@ fn wrong_flags_are_refused_in_the_same_words() {
     }
 }
 
+#[test]
+fn fewer_than_no_publishers_are_refused_where_nsqs_would_never_send_anything() {
+    let flags = ["--topic=t", "--nsqd-tcp-address=127.0.0.1:1", "--post=http://h/", "-n=-1"];
+    let ended = utility::run(Maker::Ours, "nsq_to_http", &flags, b"").masked();
+    assert_eq!((ended.exit_code, ended.log.as_str()), (Some(1), "no handlers"));
+}
+
 /// NSQ's usage names the program by its path.
 fn usage_of_a_name(log: &str) -> String {
     let lines = log.lines().map(|line| match line.strip_prefix("Usage of ") {

@@ -477,6 +477,15 @@ fn wrong_flags_are_refused_in_the_same_words() {
     }
 }
 
+#[test]
+fn what_is_no_json_is_logged_without_steering_the_terminal() {
+    let body = b"\x1b[2Jsplendid\xff\x07".to_vec();
+    let flags = ["--require-json-field=a", "--status-every=0"];
+    let done = Run { flags: &flags, bodies: &[body] }.of(Maker::Ours, [Maker::Ours, Maker::Ours]);
+    let said = "ERROR: Unable to decode json: \\u{1b}[2Jsplendid\u{fffd}\\u{7}";
+    assert_eq!(lines(&done, "Unable"), [said]);
+}
+
 /// NSQ's usage names the program by its path.
 fn usage_of_a_name(log: &str) -> String {
     let lines = log.lines().map(|line| match line.strip_prefix("Usage of ") {
