@@ -1,5 +1,6 @@
 //! `admin-cli` as a person at a terminal runs it.
 
+use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tests::lookup_server::LookupServer;
 use tests::patience::{SOON, eventually};
 use tests::process::{Ended, Process, run};
 use tests::programs::{ours, skipped};
+use tests::terminal::Terminal;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -50,6 +52,83 @@ fn pub_says_at_a_terminal_that_it_reads_lines_until_ctrl_d() {
     assert_eq!(typed.status.code(), Some(0), "{shown}");
     assert!(shown.contains(words), "{shown}");
     assert!(shown.contains("published 2 messages to t"), "{shown}");
+}
+
+#[test]
+fn pub_binary_publishes_whole_files_byte_by_byte() {
+    let broker = Broker::start();
+    let address = format!("--nsqd-tcp-address={}", broker.tcp);
+    let folder = tempfile::TempDir::new().expect("the temporary folder can be written");
+    let file = folder.path().join("image");
+    let bytes = b"\x89PNG\r\n\x1a\n\0\xff\n\n";
+    fs::write(&file, bytes).expect("it can be written");
+    let file = file.to_str().expect("paths are text");
+    // The file, then standard input.
+    let arguments = ["pub", "--topic=t", "--binary", &address, file, "-"];
+    let ended = admin_cli(&arguments, b"one\ntwo\n");
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    assert!(ended.output[0].starts_with("published 2 messages to t"), "{:?}", ended.output);
+    let mut client = broker.subscribed("t", "c");
+    client.ready(10);
+    let mut bodies: Vec<_> = client.messages(2).into_iter().map(|message| message.body).collect();
+    bodies.sort();
+    assert_eq!(bodies, [b"one\ntwo\n".to_vec(), bytes.to_vec()]);
+}
+
+#[test]
+fn pub_defer_keeps_messages_back() {
+    let broker = Broker::start();
+    broker.order("/topic/create?topic=t");
+    broker.order("/channel/create?topic=t&channel=c");
+    let address = format!("--nsqd-tcp-address={}", broker.tcp);
+    // More than are on their way at once.
+    let lines: String = (0..300).map(|number| format!("{number}\n")).collect();
+    let ended = admin_cli(&["pub", "--topic=t", "--defer=30m", &address], lines.as_bytes());
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    broker.count_becomes("t", "c", "deferred_count", 300);
+    assert_eq!(broker.count("t", "c", "depth"), 0);
+    let ended = admin_cli(&["pub", "--topic=t", "--defer=2h", &address], b"too late\n");
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
+    assert!(ended.log.contains("refuses: E_INVALID DPUB timeout"), "{}", ended.log);
+    assert!(ended.log.contains("line 1 of standard input not published"), "{}", ended.log);
+}
+
+#[test]
+fn pub_rate_holds_lines_back_and_ctrl_c_ends_the_wait() {
+    let broker = Broker::start();
+    let address = format!("--nsqd-tcp-address={}", broker.tcp);
+    let lines = "line\n".repeat(10_000);
+    let mut command = Command::new(ours("admin-cli"));
+    command.args(["pub", "--topic=t", "--rate=1", &address]);
+    let mut process = Process::start_with_input(&mut command, lines.as_bytes());
+    eventually(SOON, "the first message is there", || {
+        (0 < broker.topic("t")?["message_count"].as_i64()?).then_some(())
+    });
+    process.signal(rustix::process::Signal::INT);
+    assert_eq!(process.ended_within(LIMIT).code(), Some(0), "{}", process.log());
+    let published = broker.topic_count("t", "message_count");
+    assert!(published < 100, "{published}");
+    let plural = if published == 1 { "" } else { "s" };
+    let summary = format!("published {published} message{plural} to t at {}", broker.tcp);
+    assert_eq!(process.whole_output(), [summary]);
+}
+
+#[test]
+fn pub_shows_at_a_terminal_how_far_it_is() {
+    let broker = Broker::start();
+    let address = format!("--nsqd-tcp-address={}", broker.tcp);
+    let folder = tempfile::TempDir::new().expect("the temporary folder can be written");
+    let file = folder.path().join("lines");
+    fs::write(&file, "a line\n".repeat(100)).expect("it can be written");
+    let file = file.to_str().expect("paths are text");
+    let arguments = ["pub", "--topic=t", "--rate=40", &address, file];
+    let program = ours("admin-cli");
+    let Some(terminal) = Terminal::run((80, 24), &[], &program, &arguments) else { return };
+    let line = terminal.shows_line(&["[", "#", "%", "messages", "/s", " left"]);
+    assert!(line.chars().count() < 80, "{line}");
+    let screen = terminal.ended();
+    assert!(screen[1].starts_with("published 100 messages to t"), "{screen:#?}");
+    assert_eq!(screen[2], "ended with 0");
 }
 
 #[test]
@@ -108,6 +187,68 @@ fn tail_shows_what_comes_and_leaves_nothing_behind() {
         let channels = broker.topic("t")?["channels"].clone();
         channels.as_array().is_some_and(Vec::is_empty).then_some(())
     });
+}
+
+#[test]
+fn tail_prints_messages_in_the_form_that_is_asked_for() {
+    let broker = Broker::start();
+    broker.order("/topic/create?topic=t");
+    let forms = ["pretty", "json", "hex", "raw"];
+    for form in forms {
+        broker.order(&format!("/channel/create?topic=t&channel={form}"));
+    }
+    broker.client().publish("t", br#"{"a":[1.50]}"#);
+    let address = format!("--nsqd-tcp-address={}", broker.tcp);
+    let printed = |form: &str, flags: &[&str]| {
+        let (format, channel) = (format!("--format={form}"), format!("--channel={form}"));
+        let mut arguments = vec!["tail", "--topic=t", "-n", "1", &address, &format, &channel];
+        arguments.extend(flags);
+        let ended = admin_cli(&arguments, b"");
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+        ended.output
+    };
+    assert_eq!(printed("pretty", &[]), ["{", "  \"a\": [", "    1.50", "  ]", "}"]);
+    let hex = "00000000  7b 22 61 22 3a 5b 31 2e  35 30 5d 7d              |{\"a\":[1.50]}|";
+    assert_eq!(printed("hex", &["--print-attempts"]), ["attempt 1", hex]);
+    assert_eq!(printed("raw", &["--print-topic"]), [r#"t | {"a":[1.50]}"#]);
+    let lines = printed("json", &[]);
+    let object: serde_json::Value = serde_json::from_str(&lines[0]).expect("a line of JSON");
+    assert_eq!((lines.len(), &object["topic"], &object["attempts"]), (1, &"t".into(), &1.into()));
+    assert_eq!(object["body"], r#"{"a":[1.50]}"#);
+    assert_eq!(object["nsqd"], broker.tcp.to_string());
+    assert!(object["timestamp"].as_i64().is_some_and(|time| 0 < time), "{object}");
+    assert!(object["id"].as_str().is_some_and(|id| id.len() == 16), "{object}");
+}
+
+#[test]
+fn tail_prints_several_topics_until_there_were_enough() {
+    let broker = Broker::start();
+    for topic in ["a", "b"] {
+        broker.client().publish(topic, format!("of {topic}").as_bytes());
+    }
+    let address = format!("--nsqd-tcp-address={}", broker.tcp);
+    let arguments = ["tail", "--topic=a", "--topic=b", "-n", "2", "--print-topic", &address];
+    let ended = admin_cli(&arguments, b"");
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    let mut output = ended.output;
+    output.sort();
+    assert_eq!(output, ["a | of a", "b | of b"]);
+}
+
+#[test]
+fn tail_makes_json_readable_at_a_terminal_and_leaves_it_elsewhere() {
+    let broker = Broker::start();
+    let address = format!("--nsqd-tcp-address={}", broker.tcp);
+    let arguments = ["tail", "--topic=t", "--channel=c", "-n", "1", &address];
+    broker.client().publish("t", br#"{"a":1}"#);
+    let ended = admin_cli(&arguments, b"");
+    assert_eq!(ended.output, [r#"{"a":1}"#]);
+    broker.client().publish("t", b"{\"a\":\"\\u001b[2J\"}");
+    let program = ours("admin-cli");
+    let Some(terminal) = Terminal::run((80, 24), &[], &program, &arguments) else { return };
+    let screen = terminal.ended();
+    let json: Vec<_> = screen.iter().filter(|line| !line.starts_with("admin-cli: ")).collect();
+    assert_eq!(json[..5], ["before", "{", "  \"a\": \"\\u001b[2J\"", "}", "ended with 0"]);
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! `admin-cli tail`: prints messages as they come.
 //!
 //! Knows: which brokers are subscribed to, how many messages each may have in flight, and when
-//! enough is printed. The conversation is [`crate::client::consumer`].
+//! enough is printed. How a message looks is [`format`], the conversation [`crate::client::consumer`].
+
+mod format;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::{self, IsTerminal};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,6 +26,7 @@ use crate::client::options::Options;
 use crate::client::random;
 use crate::cluster::{Discovery, Http, Patience};
 use crate::terminal::{Ending, Interrupt, Output, note};
+use format::{Fields, Form, Printed};
 
 /// How often nsqlookupd is asked for brokers.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(15);
@@ -54,9 +58,21 @@ pub(crate) struct Flags {
     /// number of messages to print, of all topics together, before it ends (0 = do not end)
     #[arg(long = "n", value_parser = flags::integer::<u64>, default_value = "0")]
     count: u64,
+    /// form of messages: pretty (JSON on several lines), json (an object a line with all that is known), hex, or raw (default: pretty in a terminal, else raw)
+    #[arg(long)]
+    format: Option<Form>,
     /// print the topic in front of each message: topic | body
     #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
     print_topic: bool,
+    /// print when the message was published in front of it
+    #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
+    print_timestamp: bool,
+    /// print the id in front of each message
+    #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
+    print_id: bool,
+    /// print how often the message was delivered in front of it, this time included
+    #[arg(long, action = ArgAction::Set, value_parser = flags::boolean, default_value = "false")]
+    print_attempts: bool,
     /// number of messages that may be in flight, of each topic, at all brokers together
     #[arg(long, value_parser = flags::integer::<u32>, default_value = "200")]
     max_in_flight: u32,
@@ -96,6 +112,8 @@ struct Tail {
     channel: ChannelName,
     /// How many messages are still to be printed; `None` when there is no end.
     remaining: Option<u64>,
+    form: Form,
+    fields: Fields,
     output: Output,
 
     consumers: HashMap<TopicName, Rc<Consumer>>,
@@ -166,6 +184,15 @@ impl Tail {
         Ok(Self {
             channel: flags.channel.unwrap_or_else(ephemeral_channel),
             remaining,
+            form: flags.format.unwrap_or_else(|| {
+                if io::stdout().is_terminal() { Form::Pretty } else { Form::Raw }
+            }),
+            fields: Fields {
+                topic: flags.print_topic,
+                timestamp: flags.print_timestamp,
+                id: flags.print_id,
+                attempts: flags.print_attempts,
+            },
             output: Output::open(),
             consumers: HashMap::new(),
             options: Rc::new(options),
@@ -423,12 +450,15 @@ impl Tail {
                 *remaining -= batch.len() as u64;
             }
             for message in &batch {
-                if self.flags.print_topic {
-                    lines.extend_from_slice(topic.as_bytes());
-                    lines.extend_from_slice(b" | ");
-                }
-                lines.extend_from_slice(&message.body);
-                lines.push(b'\n');
+                let message = Printed {
+                    topic: topic.as_str(),
+                    nsqd: message.address(),
+                    timestamp: message.timestamp,
+                    id: message.id,
+                    attempts: message.attempts,
+                    body: &message.body,
+                };
+                format::print(&mut lines, &message, self.form, self.fields);
             }
             printed.push(batch);
             let enough = WRITE_BYTES <= lines.len() || self.remaining == Some(0);
