@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::thread;
 
 use flate2::read::{DeflateDecoder, GzDecoder};
 use rustix::process::Signal;
@@ -124,8 +125,12 @@ impl Differences {
     /// The same request to both.
     fn ask(&mut self, state: &str, admins: &[Nsqadmin; 2], request: [&str; 4]) {
         let [method, target, headers, body] = request;
-        let answers =
-            admins.each_ref().map(|admin| shown(&admin.ask(method, target, headers, body)));
+        // At the same time, as both may have to wait for somebody who hangs.
+        let answers = thread::scope(|scope| {
+            let ask = |admin| move || shown(&Nsqadmin::ask(admin, method, target, headers, body));
+            let asked = admins.each_ref().map(|admin| scope.spawn(ask(admin)));
+            asked.map(|asked| asked.join().expect("an answer comes"))
+        });
         self.compare(&format!("{state}: {method} {target} {headers:?} {body:?}"), answers);
     }
 
@@ -295,7 +300,7 @@ fn several_nsqds_and_nsqlookupds_are_shown_as_one_cluster_and_who_is_dead_is_nam
     }
 
     brokers[1].process.signal(Signal::STOP);
-    let impatient = "--http-client-request-timeout=500ms".to_owned();
+    let impatient = "--http-client-request-timeout=3s".to_owned();
     for (state, flags) in [&clusters[0], &clusters[3]] {
         let flags = [&flags[..], std::slice::from_ref(&impatient)].concat();
         let admins = Nsqadmin::both(&flags).expect("it was there before");

@@ -183,7 +183,10 @@ impl Admin {
         };
         let [for_answers, for_samples] = tls;
         let http = Http::with_tls(patience, for_answers).map_err(failed)?;
-        let quick = Patience { connect: patience.connect.min(live::CONNECT_MAX), ..patience };
+        let quick = Patience {
+            connect: patience.connect.min(live::CONNECT_MAX),
+            request: patience.request.min(live::REQUEST_MAX),
+        };
         let sampling_http = Http::with_tls(quick, for_samples).map_err(failed)?;
         let outside = reqwest::Client::builder()
             .no_proxy()

@@ -8,7 +8,8 @@
 //! Bounds: a series takes 8 bytes a round, 2,400 at most, and its topic or channel up to 700 more for
 //! its name and counters, and 32 for each nsqd that has it: 10,000 channels take 31 MB. The first
 //! [`SERIES_MAX`](history::SERIES_MAX) topics and channels have one (62 MB), those beyond only show
-//! what is now. A round that takes long makes the pause behind it as long.
+//! what is now. A round takes [`REQUEST_MAX`] at most, and the pause behind it is as long as it was, up
+//! to a second.
 //!
 //! # Routes
 //!
@@ -59,6 +60,8 @@ pub(super) const WATCHED_FOR: Duration = Duration::from_secs(60);
 pub(super) const FORGOTTEN_AFTER: Duration = Duration::from_secs(900);
 /// How long a round waits for a connection to an nsqd.
 pub(super) const CONNECT_MAX: Duration = Duration::from_secs(1);
+/// How long a round waits for an answer: one nsqd that hangs must not hold up what others show.
+pub(super) const REQUEST_MAX: Duration = Duration::from_secs(2);
 
 /// What was sampled, and who looks at it.
 #[derive(Default)]

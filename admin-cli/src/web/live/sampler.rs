@@ -17,6 +17,9 @@ use crate::web::Admin;
 /// How often it is asked which nsqds there are.
 const NODES_FOR: Duration = Duration::from_secs(10);
 
+/// The pause behind a round that took as long or longer.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+
 /// Rates need two rounds: the second comes this soon.
 const SECOND_ROUND_AFTER: Duration = Duration::from_secs(1);
 
@@ -46,9 +49,9 @@ pub(in crate::web) async fn run(admin: Rc<Admin>) {
         live.sampled.notify_waiters();
         rounds += 1;
         let pause = if rounds == 1 { SECOND_ROUND_AFTER } else { INTERVAL };
-        // A round that takes long is a load on the cluster: the pause is as long as the round.
+        // A round that takes long may be a load on the cluster: there is a pause behind it, too.
         let took = start.elapsed();
-        sleep(pause.saturating_sub(took).max(took.min(INTERVAL * 5))).await;
+        sleep(pause.saturating_sub(took).max(took.min(PAUSE_MIN))).await;
     }
 }
 
@@ -85,14 +88,6 @@ impl Nodes {
         self.failures = if is_lookup { failures } else { Vec::new() };
     }
 
-    /// All that are asked: those that are known, and those that flags name.
-    fn addresses(&self) -> Vec<Address> {
-        match &self.sources {
-            Some(Sources::Brokers(addresses)) => addresses.clone(),
-            _ => self.known.keys().cloned().collect(),
-        }
-    }
-
     /// The name by which an nsqd is shown.
     fn shown(&self, address: &Address) -> Address {
         self.known.get(address).map_or_else(|| address.clone(), Node::http_address)
@@ -101,11 +96,24 @@ impl Nodes {
 
 async fn round(admin: &Admin, nodes: &mut Nodes) {
     let cluster = admin.sampled_cluster();
-    nodes.refresh(&cluster).await;
-    let addresses = nodes.addresses();
     let history = &admin.live.history;
-    history.borrow_mut().begin_round(jiff::Timestamp::now().as_millisecond());
-    let told = cluster.stats_as::<Told>(&addresses, &StatsFilter::default()).await;
+    let filter = StatsFilter::default();
+    let (addresses, told) = match cluster.sources() {
+        // Whom to ask is known: one that hangs is waited for once.
+        Sources::Brokers(addresses) => {
+            history.borrow_mut().begin_round(jiff::Timestamp::now().as_millisecond());
+            let told = cluster.stats_as::<Told>(addresses, &filter);
+            let ((), told) = tokio::join!(nodes.refresh(&cluster), told);
+            (addresses.clone(), told)
+        }
+        Sources::Lookups(_) => {
+            nodes.refresh(&cluster).await;
+            history.borrow_mut().begin_round(jiff::Timestamp::now().as_millisecond());
+            let addresses: Vec<Address> = nodes.known.keys().cloned().collect();
+            let told = cluster.stats_as::<Told>(&addresses, &filter).await;
+            (addresses, told)
+        }
+    };
     let (told, failures) = split(told);
     for told in told {
         let (hostname, version) = nodes.known.get(&told.node).map_or(("", ""), |node| {
