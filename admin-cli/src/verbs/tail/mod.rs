@@ -1,7 +1,7 @@
 //! `admin-cli tail`: prints messages as they come.
 //!
 //! Knows: which brokers are subscribed to, how many messages each may have in flight, and when
-//! enough is printed. How a message looks is [`format`], the conversation [`crate::client::consumer`].
+//! enough is printed. How a message looks is [`mod@format`], the conversation [`crate::client::consumer`].
 
 mod format;
 
