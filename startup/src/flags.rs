@@ -287,14 +287,28 @@ fn usage(command: &Command) -> String {
     args.sort_unstable_by_key(|(name, _)| *name);
     let mut usage = format!("Usage of {}:\n", command.get_name());
     for (name, arg) in args {
-        let line = format!("  -{name}{}", type_name(arg));
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        let (value, help) = match quoted(&help) {
+            Some((before, value, behind)) => {
+                (format!(" {value}"), format!("{before}{value}{behind}"))
+            }
+            None => (type_name(arg).to_owned(), help),
+        };
+        let line = format!("  -{name}{value}");
         // A flag of one letter leaves room for its help on the same line.
         let gap = if line.len() <= 4 { "\t" } else { "\n    \t" };
-        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
         let help = help.replace('\n', "\n    \t");
         usage.push_str(&format!("{line}{gap}{help}{}\n", shown_default(arg)));
     }
     usage
+}
+
+/// What stands between the first two back quotes of a help text, which then is the name of the flag's
+/// value (NSQ behaviour), and what stands before and behind.
+fn quoted(help: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = help.split_once('`')?;
+    let (value, behind) = rest.split_once('`')?;
+    Some((before, value, behind))
 }
 
 /// The type behind a flag's name, with a blank in front; nothing for a boolean.
@@ -524,6 +538,22 @@ mod tests {
             let stop = Stop { text: USAGE.to_owned(), exit_code: 0 };
             assert_eq!(parse(&["--count=1", help]), Err(stop), "{help}");
         }
+    }
+
+    #[test]
+    fn a_help_text_may_name_its_flags_value() {
+        #[derive(Debug, Parser)]
+        #[command(name = "nsqtest")]
+        struct Flags {
+            #[arg(long, help = "no more than `size` bytes", value_parser = integer::<i64>, default_value = "7")]
+            rotate: i64,
+            #[arg(long, help = "a lone ` stays", default_value = "")]
+            name: String,
+        }
+        let usage = try_parse::<Flags>([OsString::from("-h")]).unwrap_err().text;
+        let expected = "Usage of nsqtest:\n  -name string\n    \ta lone ` stays\n  -rotate size\n    \t\
+                        no more than size bytes (default 7)\n";
+        assert_eq!(usage, expected);
     }
 
     #[test]
