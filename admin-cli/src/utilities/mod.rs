@@ -18,11 +18,13 @@ use crate::client::dial::words;
 use crate::client::log;
 use crate::client::options::InvalidOption;
 use crate::terminal::{self, Ending};
+use crate::verbs::command_line;
 use crate::web;
 
 mod host_pool;
 mod nsq_stat;
 mod nsq_tail;
+mod nsq_to_file;
 mod nsq_to_http;
 mod nsq_to_nsq;
 mod timer_metrics;
@@ -92,6 +94,7 @@ pub(crate) fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> Opti
         "nsq_tail" => work(arguments, nsq_tail::run),
         "nsq_to_http" => work(arguments, nsq_to_http::run),
         "nsq_to_nsq" => work(arguments, nsq_to_nsq::run),
+        "nsq_to_file" => work_with_rest(arguments, nsq_to_file::run),
         "to_nsq" => work(arguments, to_nsq::run),
         "nsqadmin" => web::run(arguments),
         _ => return None,
@@ -112,8 +115,20 @@ where
     Flags: Parser,
     Work: Future<Output = Result<(), Failure>>,
 {
-    let flags = match flags::try_parse::<Flags>(arguments) {
-        Ok((flags, _)) => flags,
+    work_with_rest(arguments, |flags, _| utility(flags))
+}
+
+/// The same, for a utility that looks at the arguments behind its flags.
+fn work_with_rest<Flags, Work>(
+    arguments: impl Iterator<Item = OsString>,
+    utility: impl FnOnce(Flags, Vec<OsString>) -> Work,
+) -> ExitCode
+where
+    Flags: Parser,
+    Work: Future<Output = Result<(), Failure>>,
+{
+    let (flags, rest) = match command_line::split::<Flags>(arguments) {
+        Ok(split) => split,
         Err(stop) => return stopped(&stop),
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -122,7 +137,7 @@ where
     };
     // A consumer's and a producer's connections are tasks of this thread.
     let tasks = LocalSet::new();
-    let outcome = tasks.block_on(&runtime, utility(flags));
+    let outcome = tasks.block_on(&runtime, utility(flags, rest));
     drop(tasks);
     // A thread may still wait for standard input, or for a reader that takes nothing.
     runtime.shutdown_background();

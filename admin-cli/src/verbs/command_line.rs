@@ -18,9 +18,15 @@ use crate::terminal::{EXIT_CODES, Ending};
 pub(crate) fn parse<Flags: Parser>(
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<(Flags, Vec<OsString>), Stop> {
+    split(arguments).map_err(|stop| Stop { text: format!("{}\n{EXIT_CODES}", stop.text), ..stop })
+}
+
+/// The same, for a program whose help does not end with exit codes.
+pub(crate) fn split<Flags: Parser>(
+    arguments: impl Iterator<Item = OsString>,
+) -> Result<(Flags, Vec<OsString>), Stop> {
     let mut arguments = Remembering { arguments, last: None };
-    let (flags, _) = try_parse::<Flags>(&mut arguments)
-        .map_err(|stop| Stop { text: format!("{}\n{EXIT_CODES}", stop.text), ..stop })?;
+    let (flags, _) = try_parse::<Flags>(&mut arguments)?;
     // Reading flags stopped either behind the last argument, which is then forgotten, or at the
     // argument that ended them: `--`, or already the first file.
     let ended_flags = arguments.last.filter(|argument| argument != "--");
