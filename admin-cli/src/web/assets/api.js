@@ -58,14 +58,12 @@ function parsed(text) {
 
 const get = (parts, search, signal) => request('GET', parts, { search, signal });
 
-export const topics = (signal) => get(['topics'], {}, signal);
 export const inactiveTopics = (signal) => get(['topics'], { inactive: true }, signal);
 export const topic = (name, signal) => get(['topics', name], {}, signal);
 export const channel = (name, of, signal) => get(['topics', name, of], {}, signal);
 export const nodes = (signal) => get(['nodes'], {}, signal);
 export const node = (name, signal) => get(['nodes', name], {}, signal);
 export const counter = (signal) => get(['counter'], {}, signal);
-export const graphiteRate = (target, signal) => get(['graphite'], { metric: 'rate', target }, signal);
 
 /** What NSQ's nsqadmin has not; live.js knows what is answered. */
 export const live = (parts, search, signal) => get(['live', ...parts], search, signal);
@@ -87,5 +85,17 @@ export const tombstone = (nodeName, topicName) => (
 /** What failed upstream, one sentence each, of the `message` that comes with every answer. */
 export function warnings(message) {
   const text = (message ?? '').replace(/^(WARNING|UPSTREAM_ERROR): /, '');
-  return text.split('; ').map((part) => part.trim()).filter((part) => part !== '');
+  return text.split('; ').map((part) => sentence(part.trim())).filter((part) => part !== '');
+}
+
+/** A failure in the words of an HTTP client, as the address and the reason. */
+function sentence(text) {
+  const [, address, reason] = /^(?:Get|Post) "https?:\/\/([^/"]+)[^"]*": (.*)$/.exec(text) ?? [];
+  if (address === undefined) {
+    return text;
+  }
+  if (/deadline exceeded|timeout/i.test(reason)) {
+    return `${address} does not answer in time`;
+  }
+  return `${address} does not answer: ${reason.replace(/^dial tcp [^ ]+: (connect: )?/, '')}`;
 }

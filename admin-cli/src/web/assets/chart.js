@@ -94,7 +94,7 @@ export function chart(title, lines, { id, pointed, onpoint }) {
       h('strong', null, title),
       lines.map(({ label, tone, series, unit }) => h('span', { class: `legend ${tone}` },
         label, ' ', h('b', null, `${(unit === '' ? count : rate)(nearest(series, moment)?.value)}${unit}`))),
-      h('span', { class: 'quiet when' }, moment === to ? 'now' : `${seconds((to - moment) / 1000)} ago`)),
+      moment !== to && h('span', { class: 'quiet when' }, `${seconds((to - moment) / 1000)} ago`)),
     h('div', { class: 'plot' },
       h('svg', {
         'aria-hidden': 'true', viewBox: `0 0 ${LARGE.width} ${LARGE.height}`, preserveAspectRatio: 'none',

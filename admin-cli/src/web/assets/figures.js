@@ -23,6 +23,11 @@ export function rate(value) {
   return size === 0 || 10 <= size ? count(value) : (size < 0.05 ? '<0.1' : value.toFixed(1));
 }
 
+/** A rate with its unit, `35/s`. */
+export function perSecond(value) {
+  return Number.isFinite(value) ? `${rate(value)}/s` : '–';
+}
+
 /** A count in little room: `950`, `12.3k`, `4.1M`. For axes, where the exact number stands beside. */
 export function short(value) {
   for (const [unit, size] of [['G', 1e9], ['M', 1e6], ['k', 1e3]]) {

@@ -73,8 +73,3 @@ function withLines(told, rowsOf) {
   }
   return told;
 }
-
-/** A failure as a sentence. */
-export function sentence({ address, node, reason, error }) {
-  return `${address ?? node} does not answer: ${reason ?? error}`;
-}

@@ -26,7 +26,7 @@ export function sorted(rows, column, descending, then) {
 }
 
 /** Numbers by size, texts by letters; what is not known (NaN) is the least. */
-export function compare(a, b) {
+function compare(a, b) {
   if (typeof a === 'number' && typeof b === 'number') {
     const [x, y] = [a, b].map((value) => (Number.isNaN(value) ? -Infinity : value));
     return x === y ? 0 : (x < y ? -1 : 1);

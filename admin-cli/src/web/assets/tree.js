@@ -24,11 +24,6 @@ function plain(child) {
   return typeof child === 'object' ? child : String(child);
 }
 
-/** All the text of a description, in order. */
-export function textOf(description) {
-  return typeof description === 'string' ? description : description.children.map(textOf).join('');
-}
-
 /**
  * Makes the children of `parent` be what `children` describe. An element that has the focus keeps it, even
  * when it changes places.

@@ -1,7 +1,7 @@
 // How many messages all channels have had, going up as one looks.
 //
-// Knows the counters of every channel on every node. Between two answers the number goes on as fast as it
-// last did, but never past what is known, and not at all for those who want no motion.
+// Knows the counters of every channel on every node. The number goes up to what is known by and by, and at
+// once for those who want no motion.
 
 import * as api from '../api.js';
 import { chart } from '../chart.js';
@@ -14,6 +14,9 @@ import { partialView } from './state.js';
 
 /** Samples that are kept: ten minutes at five seconds. */
 const SAMPLES_MAX = 120;
+
+/** As long as there usually is between two answers. */
+const CATCH_UP_SECONDS = 5;
 
 export function counterPage(outer) {
   const context = pointing(outer);
@@ -49,10 +52,11 @@ export function counterPage(outer) {
       known = total(told);
       samples.push({ at: Date.now(), value: known });
       samples.splice(0, samples.length - SAMPLES_MAX);
-      speed = Math.max(1, growth(samples) || 0);
       if (before === 0 || known < shown || !motion) {
         shown = known;
       }
+      // So fast that it has caught up by the next answer.
+      speed = Math.max(1, (known - shown) / CATCH_UP_SECONDS);
       cancelAnimationFrame(frame);
       last = performance.now();
       frame = requestAnimationFrame(step);
@@ -64,8 +68,8 @@ export function counterPage(outer) {
       partialView(api.warnings(told.message)),
       h('div', { class: 'counter', key: 'counter' },
         h('p', { id: 'total', 'aria-live': 'off' }, count(Math.floor(shown))),
-        h('p', { class: 'quiet' }, 'messages have come into all channels since the nodes started, ',
-          h('b', null, rate(Math.max(0, growth(samples)))), ' of them every second')),
+        h('p', { class: 'quiet' }, 'messages have come into all channels since the nodes started',
+          1 < samples.length && [', ', h('b', null, rate(Math.max(0, growth(samples)))), ' every second'])),
       chart('Messages in a second', [{ label: 'all channels', tone: 'rate', unit: '/s', series: rates(samples) }],
         { id: 'counter', pointed: context.pointed, onpoint: context.point }),
       graphiteView(context, [['Messages', [counterTarget()]]]),

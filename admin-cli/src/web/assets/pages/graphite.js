@@ -12,7 +12,7 @@ const SPANS = ['1h', '2h', '12h', '24h', '48h', '168h', 'off'];
 const COUNTERS = ['requeue_count', 'timeout_count', 'message_count', 'gc_runs'];
 
 /** A name as statsd servers make it: blanks and slashes go, and all else that is no part of a key. */
-export function clean(name) {
+function clean(name) {
   return name.replaceAll(' ', '_').replaceAll('/', '-').replaceAll(/[^A-Za-z0-9-_.]/g, '');
 }
 

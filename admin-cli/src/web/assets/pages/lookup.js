@@ -27,6 +27,7 @@ function view(context, told) {
       h('h1', { key: 'title' }, 'Lookup'),
       h('p', { class: 'empty', key: 'none' }, 'This nsqadmin asks nsqds directly, so there is nothing to look up. Start it with ',
         h('code', null, '--lookupd-http-address=HOST:4161'), ' to see and change what nsqlookupd knows.'),
+      createForm(context),
     ];
   }
   return [

@@ -26,7 +26,7 @@ export function nodesPage(context) {
 }
 
 /** The name by which routes know a node. */
-export function nameOf(node) {
+function nameOf(node) {
   return `${node.broadcast_address}:${node.http_port}`;
 }
 

@@ -4,7 +4,7 @@
 // Knows NSQ's statistics of topics and channels, in which the node `*` is all nodes together.
 
 import { chart } from '../chart.js';
-import { count, rate } from '../figures.js';
+import { count, perSecond } from '../figures.js';
 import { handled, lately } from '../series.js';
 import { table } from '../table.js';
 import { h } from '../tree.js';
@@ -25,14 +25,14 @@ export function charts(context, row, isChannel) {
 
 /** How fast it moves, beside a name: `35/s in, 40/s done`. */
 export function paceText(row, isChannel) {
-  if (!row) {
+  const incoming = row ? lately(row.lines.rate) : NaN;
+  if (Number.isNaN(incoming)) {
     return '';
   }
-  const incoming = lately(row.lines.rate);
   if (!isChannel) {
-    return `${rate(incoming)}/s published`;
+    return `${perSecond(incoming)} published`;
   }
-  return `${rate(incoming)}/s in, ${rate(lately(handled(row.lines.rate, row.lines.depth)))}/s done`;
+  return `${perSecond(incoming)} in, ${perSecond(lately(handled(row.lines.rate, row.lines.depth)))} done`;
 }
 
 /** Which moment of a chart is pointed at, for a page that draws some. */

@@ -5,12 +5,12 @@
 
 import * as live from '../live.js';
 import { spark } from '../chart.js';
-import { count, counted, rate } from '../figures.js';
+import { count, counted, perSecond, rate } from '../figures.js';
 import { emptyIn, LEVELS, ofLiveChannel, ofTopic } from '../health.js';
 import { growth, lately } from '../series.js';
 import { ROWS_MAX, table } from '../table.js';
 import { h } from '../tree.js';
-import { partialView, stateMark } from './state.js';
+import { stateMark } from './state.js';
 
 /** Queues that are judged, the longest first: what is stuck has something in it. */
 const JUDGED_MAX = 200;
@@ -31,7 +31,7 @@ export function topicsPage(context) {
         live.list('channels', { sort: 'depth', order: 'desc', limit: JUDGED_MAX }, signal),
         live.list('topics', { sort: 'depth', order: 'desc', limit: JUDGED_MAX, points: 0 }, signal),
       ]);
-      told = { summary, list, kind: isByChannel(context) ? 'channels' : 'topics', troubles: troublesOf(longest.rows, full.rows) };
+      told = { summary, list, kind: isByChannel(context) ? 'channels' : 'topics', troubles: troublesOf(longest.rows, full.rows, summary.failures) };
     },
     view: () => told !== null && view(context, told, isOpen, () => {
       isOpen = !isOpen;
@@ -58,15 +58,20 @@ function searchOf(query) {
   return { search: query.q, sort, order: descending ? 'desc' : 'asc', offset: (page - 1) * ROWS_MAX, limit: ROWS_MAX };
 }
 
-/** What needs somebody, the worst first and then the longest. */
-export function troublesOf(channels, topics) {
+/** What needs somebody: who does not answer, then the worst, and of these the longest. */
+export function troublesOf(channels, topics, failures) {
+  const silent = failures.map(({ address, reason }) => ({
+    row: { node: address },
+    name: address,
+    judgement: { level: 3, word: 'no answer', why: `${reason}; all figures are without it` },
+  }));
   const found = [
     ...channels.map((row) => ({ row, name: `${row.topic}/${row.channel}`, depth: row.depth, judgement: ofLiveChannel(row) })),
     ...topics.map((row) => ({ row, name: row.topic, depth: row.depth, judgement: ofTopic(row) })),
   ];
-  return found
+  return [...silent, ...found
     .filter(({ judgement }) => 2 <= judgement.level)
-    .sort((a, b) => b.judgement.level - a.judgement.level || b.depth - a.depth || (a.name < b.name ? -1 : 1));
+    .sort((a, b) => b.judgement.level - a.judgement.level || b.depth - a.depth || (a.name < b.name ? -1 : 1))];
 }
 
 function view(context, told, isOpen, toggle) {
@@ -79,7 +84,6 @@ function view(context, told, isOpen, toggle) {
   const isHere = told.kind === (byChannel ? 'channels' : 'topics');
   return [
     h('h1', { key: 'title' }, byChannel ? 'Channels' : 'Topics'),
-    partialView(summary.failures.map(live.sentence)),
     strip(summary),
     troubleList(context, told.troubles, isOpen, toggle),
     controls(context, byChannel, summary, list),
@@ -136,7 +140,7 @@ function strip(summary) {
     ['Waiting', count(summary.depth), spark(summary.lines.depth, 'depth')],
     ['In flight', count(summary.in_flight)],
     ['Deferred', count(summary.deferred)],
-    ['Published', `${rate(lately(summary.lines.rate))}/s`, spark(summary.lines.rate, 'rate')],
+    ['Published', perSecond(lately(summary.lines.rate)), spark(summary.lines.rate, 'rate')],
     ['Consumers', count(summary.clients)],
     ['Nodes', failed === 0 ? count(nodes) : `${count(nodes - failed)} of ${count(nodes)}`, null, 0 < failed],
   ];
@@ -153,10 +157,17 @@ function troubleList(context, troubles, isOpen, toggle) {
     h('h2', { id: 'troubles-title' }, `What is stuck (${count(troubles.length)})`),
     h('ul', null, troubles.slice(0, isOpen ? troubles.length : TROUBLES_MAX).map(({ row, name, judgement }) => h('li', { key: name },
       stateMark(judgement),
-      h('a', { href: row.channel === undefined ? context.to('topics', row.topic) : context.to('topics', row.topic, row.channel) }, name),
+      h('a', { href: addressOf(context, row) }, name),
       h('span', { class: 'why' }, judgement.why)))),
     0 < rest && h('button', { type: 'button', class: 'plain', 'aria-expanded': String(isOpen), onclick: toggle },
       isOpen ? 'Only the worst' : `and ${counted(rest, 'more', 'more')}`));
+}
+
+function addressOf(context, { node, topic, channel }) {
+  if (node !== undefined) {
+    return context.to('nodes');
+  }
+  return channel === undefined ? context.to('topics', topic) : context.to('topics', topic, channel);
 }
 
 function controls(context, byChannel, summary, list) {
