@@ -1,6 +1,6 @@
 # One target, one or two commands. Anything that must decide something is a script or a program.
 
-.PHONY: help run build test soak real clients suites check bench clean
+.PHONY: help run build test soak real clients suites browser check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -13,7 +13,7 @@ build: ## build all programs for development
 	cargo build --workspace
 
 test: build ## build and pass all tests, real NSQ clients and tools included
-	tests/prepare real clients suites
+	tests/prepare real clients suites browser
 	cargo test --workspace
 
 soak: build ## the long runs of the log's tests, SOAK_SECONDS each (600)
@@ -29,6 +29,9 @@ clients: ## install go-nsq, pynsq, nsqjs and nsq-j into target/clients
 
 suites: ## build the tests that go-nsq, nsqjs and tokio-nsq ship, into target/suites
 	tests/prepare suites
+
+browser: ## install what drives Chromium into target/browser
+	tests/prepare browser
 
 check: ## format, lints, tests, documentation
 	cargo fmt --all --check && cargo clippy --workspace --all-targets -- --deny warnings

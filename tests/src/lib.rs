@@ -6,6 +6,7 @@
 
 pub mod auth_server;
 pub mod broker;
+pub mod browser;
 pub mod client;
 pub mod conformance;
 pub mod crew;
@@ -22,6 +23,7 @@ pub mod programs;
 pub mod register;
 pub mod relay;
 pub mod scripted_http;
+pub mod simulated_cluster;
 pub mod sink;
 pub mod small_disk;
 pub mod suite;

@@ -85,6 +85,15 @@ pub fn installed_suite(path: &str) -> Option<PathBuf> {
     )
 }
 
+/// The path of what drives a browser, made by `make browser`, or `None`, said aloud, when missing.
+#[must_use]
+pub fn installed_browser(path: &str) -> Option<PathBuf> {
+    found(
+        workspace().join("target/browser").join(path),
+        "what drives the browser (`make browser`, needs Node.js)",
+    )
+}
+
 /// Says that a test did not run, and why.
 ///
 /// # Panics

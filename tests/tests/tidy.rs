@@ -242,8 +242,8 @@ fn no_file_knows_the_machine_it_was_written_on() {
 
 #[test]
 fn lock_files_of_node_packages_name_no_server() {
-    for folder in ["clients", "suites"] {
-        let path = workspace().join(format!("tests/{folder}/node/package-lock.json"));
+    for folder in ["clients/node", "suites/node", "browser"] {
+        let path = workspace().join(format!("tests/{folder}/package-lock.json"));
         let lock = fs::read_to_string(path).expect("it is there");
         assert!(!lock.contains("\"resolved\""), "npm has recorded where it fetched packages");
     }
