@@ -1,16 +1,27 @@
 # One target, one or two commands. Anything that must decide something is a script or a program.
 
-.PHONY: help run build test soak real clients suites browser check bench clean
+PREFIX ?= /usr/local
+
+.PHONY: help run build install uninstall test soak real clients suites browser check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 run: ## start nsqlookupd and nsqd on NSQ's ports, data in ./data; Ctrl-C stops both
 	cargo build --release --package broker --package lookupd --package admin-cli
+	./programs link target/release
 	./run
 
 build: ## build all programs for development
 	cargo build --workspace
+	./programs link target/debug
+
+install: ## build, and put programs, manual pages and completions into PREFIX (/usr/local) below DESTDIR
+	cargo build --release --package broker --package lookupd --package admin-cli
+	./programs install target/release $(DESTDIR)$(PREFIX)
+
+uninstall: ## take away what `make install` put there
+	./programs uninstall $(DESTDIR)$(PREFIX)
 
 test: build ## build and pass all tests, real NSQ clients and tools included
 	tests/prepare real clients suites browser

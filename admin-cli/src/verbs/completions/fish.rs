@@ -33,10 +33,13 @@ end
             next.push(("help".to_owned(), "show the flags of a verb".to_owned()));
         }
         for (word, summary) in next {
-            script.push_str(&format!(
-                "complete -c {OWN} -n '__ringnsq_ends{said}' -f -a {word} -d {}\n",
-                quoted(&summary)
-            ));
+            // A verb is due at the start, and behind `help`.
+            for first in ["", " help"] {
+                script.push_str(&format!(
+                    "complete -c {OWN} -n '__ringnsq_ends{first}{said}' -f -a {word} -d {}\n",
+                    quoted(&summary)
+                ));
+            }
         }
     }
     for program in programs {
