@@ -1,6 +1,7 @@
 # One target, one or two commands. Anything that must decide something is a script or a program.
 
 PREFIX ?= /usr/local
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help run build install uninstall test soak real clients suites browser check bench clean
 
@@ -9,16 +10,16 @@ help: ## list the targets
 
 run: ## start nsqlookupd and nsqd on NSQ's ports, data in ./data; Ctrl-C stops both
 	cargo build --release --package broker --package lookupd --package admin-cli
-	./programs link target/release
+	./programs link $(TARGET)/release
 	./run
 
 build: ## build all programs for development
 	cargo build --workspace
-	./programs link target/debug
+	./programs link $(TARGET)/debug
 
 install: ## build, and put programs, manual pages and completions into PREFIX (/usr/local) below DESTDIR
 	cargo build --release --package broker --package lookupd --package admin-cli
-	./programs install target/release $(DESTDIR)$(PREFIX)
+	./programs install $(TARGET)/release $(DESTDIR)$(PREFIX)
 
 uninstall: ## take away what `make install` put there
 	./programs uninstall $(DESTDIR)$(PREFIX)

@@ -39,7 +39,7 @@ fn stat_adds_up_the_brokers_that_nsqlookupd_knows_and_names_one_that_fails() {
     let run = admin_cli(&["stat", "--topic=test", "--once", &flag], "");
     assert_eq!(run.exit_code, Some(0), "{run:?}");
     assert!(run.stdout.starts_with("test  2 brokers  "), "{run:?}");
-    let row = "  ch                   9      2      0      0      0       30      -      -    4\n";
+    let row = "  ch                  9      0      2     0     0     0      30     -     -    4\n";
     assert!(run.stdout.contains(row), "{run:?}");
     assert!(run.stdout.contains(&format!("! {gone} does not answer: ")), "{run:?}");
 }

@@ -245,3 +245,46 @@ fn it_asks_over_https_where_a_broker_wants_that() {
     assert!(nsqs.2.contains("https://127.0.0.1:1/stats"), "{}", nsqs.2);
     assert_eq!(own, nsqs);
 }
+
+/// An nsqd that answers by these three bodies: `/info`, whether it has the topic, and its counters.
+fn scripted(info: &'static str, counters: String) -> ScriptedHttp {
+    ScriptedHttp::start(move |request, _| {
+        let body = if request == "GET /info" { info.to_owned() } else { counters.clone() };
+        ("200 OK", body)
+    })
+}
+
+/// Counters of `t/c`, with this behind the channel's and the topic's own.
+fn counters(latency: &str) -> String {
+    format!(
+        r#"{{"topics":[{{"topic_name":"t","channels":[{{"channel_name":"c","depth":7{latency}}}]{latency}}}]}}"#
+    )
+}
+
+#[test]
+fn the_address_that_was_given_is_asked_and_the_broadcast_one_by_nsq() {
+    let runs = both(|maker| {
+        // Nobody listens on port 1.
+        let info = r#"{"version":"1.3.0","broadcast_address":"127.0.0.1","http_port":1}"#;
+        let broker = scripted(info, counters(&format!(",{E2E}")));
+        let flag = format!("--nsqd-http-address={}", broker.address);
+        ran(maker, &format!("--topic=t --channel=c --count=1 --interval=1ms {flag}"))
+    });
+    let Some([nsqs, own]) = runs else { return };
+    assert_eq!((nsqs.0, own.0), (Some(1), Some(0)), "{} {}", nsqs.2, own.2);
+    assert!(nsqs.2.contains("dial tcp 127.0.0.1:1: connect: connection refused"), "{}", nsqs.2);
+    assert_eq!(own.1.len(), 3);
+}
+
+#[test]
+fn statistics_without_latencies_are_read_and_end_nsqs_program() {
+    let runs = both(|maker| {
+        let broker = scripted("{}", counters(""));
+        let lookup = directory(&[&broker]);
+        let flag = format!("--lookupd-http-address={}", lookup.address);
+        ran(maker, &format!("--topic=t --channel=c --count=1 --interval=1ms {flag}"))
+    });
+    let Some([nsqs, own]) = runs else { return };
+    assert_eq!((nsqs.0, own.0), (Some(2), Some(0)), "{} {}", nsqs.2, own.2);
+    assert!(own.1[2].starts_with("      0       0 |       7       7       0 "), "{:?}", own.1);
+}

@@ -8,18 +8,19 @@ use super::{ChannelReport, Report};
 use crate::verbs::figures;
 
 /// The first column: names. A longer name has a line of its own.
-const NAME_WIDTH: usize = 16;
+const NAME_WIDTH: usize = 15;
 
-/// The other columns: their width, and their heading on two lines.
-const COLUMNS: [(usize, &str, &str); 9] = [
+/// The other columns: their width, and their heading on two lines. The short words are `nsq_stat`'s.
+const COLUMNS: [(usize, &str, &str); 10] = [
     (7, "", "depth"),
-    (6, "in", "flight"),
-    (6, "de-", "ferred"),
-    (6, "re-", "queued"),
-    (6, "timed", "out"),
-    (8, "", "messages"),
-    (6, "", "in/s"),
-    (6, "", "out/s"),
+    (6, "on", "disk"),
+    (6, "", "inflt"),
+    (5, "", "def"),
+    (5, "", "req"),
+    (5, "", "t-o"),
+    (7, "", "msgs"),
+    (5, "", "in/s"),
+    (5, "", "out/s"),
     (4, "cli-", "ents"),
 ];
 
@@ -75,15 +76,17 @@ fn marked(name: &str, paused: bool) -> String {
 fn topic_figures(report: &Report) -> Figures {
     let mut figures = [None; COLUMNS.len()];
     figures[0] = Some(Figure::Count(report.depth));
-    figures[5] = Some(count(report.messages));
-    figures[6] = report.in_per_second.map(Figure::Rate);
-    figures[7] = report.out_per_second.map(Figure::Rate);
+    figures[1] = Some(Figure::Count(report.backend_depth));
+    figures[6] = Some(count(report.messages));
+    figures[7] = report.in_per_second.map(Figure::Rate);
+    figures[8] = report.out_per_second.map(Figure::Rate);
     figures
 }
 
 fn channel_figures(channel: &ChannelReport) -> Figures {
     [
         Some(Figure::Count(channel.depth)),
+        Some(Figure::Count(channel.backend_depth)),
         Some(count(channel.in_flight)),
         Some(count(channel.deferred)),
         Some(count(channel.requeued)),
@@ -140,7 +143,7 @@ mod tests {
         ChannelReport {
             channel: name.into(),
             depth: 12,
-            backend_depth: 0,
+            backend_depth: 5,
             in_flight: 3,
             deferred: 4,
             requeued: 5,
@@ -188,12 +191,12 @@ mod tests {
         };
         let expected = "\
 test  1 broker  16:10:13
-                             in    de-    re-  timed                        cli-
-                   depth flight ferred queued    out messages   in/s  out/s ents
-test                   0      -      -      -      -       10      -      -    -
-  archive             12      3      4      5      6    1.23G   1234    0.2    2
+                            on                                              cli-
+                  depth   disk  inflt   def   req   t-o    msgs  in/s out/s ents
+test                  0      0      -     -     -     -      10     -     -    -
+  archive            12      5      3     4     5     6   1.23G  1234   0.2    2
   a.rather.long.name#ephemeral (paused)
-                      12      3      4      5      6    1.23G   1234    0.2    2
+                     12      5      3     4     5     6   1.23G  1234   0.2    2
 the channel other does not exist yet
 ! 10.0.0.2:4151 does not answer: Connection refused (os error 111)
 ";
