@@ -7,11 +7,13 @@
 use super::handoff::Traveller;
 use super::layers::Opened;
 use super::{Life, Reply};
+use crate::clock::Tick;
 use crate::command::{self, Step, Subscribed};
 use crate::keys::ConnectionKey;
 use crate::routing::placement::ShardId;
 use crate::routing::request::Request;
 use crate::shard::Shard;
+use crate::shard::statistics::breathe;
 use protocol::decoder::Decoder;
 use protocol::name::{ChannelName, TopicName};
 use std::future::poll_fn;
@@ -23,11 +25,17 @@ use std::time::Duration;
 /// How long a consumer waits that cannot be moved to the core of its topic.
 const MOVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a client is read from that always has more to say, before others are looked at whose
+/// bytes have just arrived: the executor looks at its ring only when nothing can run. Two clients who
+/// do so wait for each other, so this is not the longest that others wait.
+const UNBROKEN_MAX: Duration = Duration::from_millis(2);
+
 /// Serves a connection of this core until it ends or moves. `unread` is what it brought along.
 pub async fn serve(shard: Rc<Shard>, key: ConnectionKey, unread: Vec<u8>) {
     let decoder = Decoder::new(shard.config.limits.clone());
     let has_layers = shard.has_layers(key);
-    let mut reader = Reader { shard, key, decoder, unread, has_layers, refused: false };
+    let waited_at = shard.clock.now().tick;
+    let mut reader = Reader { shard, key, decoder, unread, has_layers, refused: false, waited_at };
     let mut step = if reader.unread.is_empty() { Step::ReadOn } else { reader.execute_unread() };
     loop {
         step = match step {
@@ -38,7 +46,7 @@ pub async fn serve(shard: Rc<Shard>, key: ConnectionKey, unread: Vec<u8>) {
                     reader.shard.stop_consuming(key);
                 }
                 // Those that are ready have their turn, and the turn ends, before more is read.
-                glommio::executor().yield_now().await;
+                reader.take_turns().await;
                 match reader.read_and_execute().await {
                     Some(step) => step,
                     None => break,
@@ -87,6 +95,8 @@ pub(super) struct Reader {
     pub(super) has_layers: bool,
     /// Nothing more is executed: the client was refused, which it may not have been told yet.
     refused: bool,
+    /// When it last had nothing to read, or let all others have their turn.
+    waited_at: Tick,
 }
 
 /// What became of a connection that was to move.
@@ -101,9 +111,30 @@ enum Departed {
 }
 
 impl Reader {
+    /// Lets the others have their turn, now and then those too whose bytes have just arrived.
+    async fn take_turns(&mut self) {
+        let now = self.shard.clock.now().tick;
+        if now.since(self.waited_at) < UNBROKEN_MAX {
+            glommio::executor().yield_now().await;
+        } else {
+            breathe().await;
+            self.waited_at = self.shard.clock.now().tick;
+        }
+    }
+
     /// Waits for bytes and executes them; `None` at the end of the stream.
     async fn read_and_execute(&mut self) -> Option<Step> {
-        poll_fn(|context| self.poll_read_and_execute(context)).await
+        let mut waits = false;
+        let step = poll_fn(|context| {
+            let step = self.poll_read_and_execute(context);
+            waits |= step.is_pending();
+            step
+        })
+        .await;
+        if waits {
+            self.waited_at = self.shard.clock.now().tick;
+        }
+        step
     }
 
     fn poll_read_and_execute(&mut self, context: &mut Context<'_>) -> Poll<Option<Step>> {
