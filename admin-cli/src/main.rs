@@ -13,9 +13,7 @@
 //! | the administration page and its HTTP interface | [`web`] |
 
 mod address;
-#[allow(dead_code, reason = "utilities that are still to come use the rest")]
 mod client;
-#[allow(dead_code, unused_imports, reason = "its users land one after the other")]
 mod cluster;
 mod terminal;
 mod utilities;

@@ -264,11 +264,6 @@ impl Consumer {
         self.shared.ready.borrow().is_starved(in_flight)
     }
 
-    /// How many connections there are.
-    pub(crate) fn connections(&self) -> usize {
-        self.shared.ready.borrow().connections()
-    }
-
     /// Changes how many messages may be in flight over all connections; 0 for a pause.
     pub(crate) fn set_max_in_flight(&self, max_in_flight: i64) {
         let now = self.shared.now();

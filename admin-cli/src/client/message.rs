@@ -145,11 +145,6 @@ impl Message {
         self.requeue(None);
     }
 
-    /// TOUCH: the timeout begins anew.
-    pub(crate) fn touch(&self) {
-        self.link.send(|out| request::touch(out, self.id));
-    }
-
     fn delay(&self, delay: Option<Duration>) -> Duration {
         delay.unwrap_or_else(|| self.link.consumer.options.requeue_delay(self.attempts))
     }
@@ -183,10 +178,6 @@ impl Batch {
 
     pub(crate) fn len(&self) -> usize {
         self.messages.len()
-    }
-
-    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Message> {
-        self.messages.iter()
     }
 
     /// Takes the messages from this position on out of the batch.

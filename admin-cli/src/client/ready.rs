@@ -115,11 +115,6 @@ impl Ready {
         self.rules.max_in_flight
     }
 
-    /// How many connections there are.
-    pub(super) fn connections(&self) -> usize {
-        self.connections.len()
-    }
-
     /// A connection is there, which takes at most so much. The others make room for it.
     pub(super) fn connected(&mut self, key: Key, max_ready: i64, now: Moment) -> Vec<Step> {
         self.connections.push(Connection {
