@@ -1,9 +1,8 @@
 //! Which route a request names, and who answers it.
 //!
-//! Routes of NSQ's nsqadmin, which scripts know, are answered by [`pages`](super::pages),
-//! [`api`](super::api), [`graphite`](super::graphite) and [`config`](super::config). Beyond them there
-//! is only what begins with `/api/live/`, which the page uses: see [`live`](super::live) for what is
-//! asked and answered there.
+//! Routes of NSQ's nsqadmin, which scripts know, are answered by [`pages`], [`api`](super::api),
+//! [`graphite`] and [`config`]. Beyond them there is only what begins with `/api/live/`, which the
+//! page uses: see [`live`](super::live) for what is asked and answered there.
 //!
 //! All of it lies below `--base-path`.
 
