@@ -26,7 +26,7 @@ uninstall: ## take away what `make install` put there
 
 test: build ## build and pass all tests, real NSQ clients and tools included
 	tests/prepare real clients suites browser
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 
 soak: build ## the long runs of the log's tests, SOAK_SECONDS each (600)
 	SOAK_SECONDS=$${SOAK_SECONDS:-600} cargo test --package tests --test ledger -- --test-threads 1

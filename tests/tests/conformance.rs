@@ -329,7 +329,13 @@ fn the_tests_that_the_compatibility_table_names_exist() {
         assert!(!file.starts_with("conformance/"), "no file {file}");
         let here = workspace().join(format!("tests/tests/{file}.rs"));
         match fs::read_to_string(&here) {
-            Ok(text) => assert!(text.contains(&format!("fn {test}")), "no test {file}::{test}"),
+            // Some stand in a table that is made into tests, one at each maker's broker.
+            Ok(text) => assert!(
+                [format!("fn {test}"), format!("    {test} => ")]
+                    .iter()
+                    .any(|definition| text.contains(definition)),
+                "no test {file}::{test}"
+            ),
             // Other names are paths, or no tests of this crate.
             Err(_) => assert!(test.is_empty(), "no file for {file}::{test}"),
         }
