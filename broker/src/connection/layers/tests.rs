@@ -28,9 +28,14 @@ fn open_all(layers: &mut Layers, wire: &[u8], cut: usize) -> Result<Vec<u8>, Bro
             assert!(plain.len() - before <= OPENED_BYTES_MAX + 65_536, "one step opens too much");
             match opened {
                 Opened::Bytes => assert!(before < plain.len()),
-                Opened::NeedsInput | Opened::End => {
+                Opened::NeedsInput => {
                     assert_eq!(before, plain.len());
                     break;
+                }
+                // What stands behind the end of a stream is not looked at, and no more is read.
+                Opened::End => {
+                    assert_eq!(before, plain.len());
+                    return Ok(plain);
                 }
             }
         }
