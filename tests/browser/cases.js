@@ -332,10 +332,12 @@ const cases = {
     await keyboard.press('Enter');
     await page.says('orders is deleted');
     assert.equal(await topicAt(nsqds[0], 'orders'), null);
+    // The page is drawn anew in the next frame.
+    const pace = () => page.inner.locator('[name=pace]').inputValue();
     await keyboard.press('p');
-    assert.equal(await page.inner.locator('[name=pace]').inputValue(), '0');
+    await page.becomes('the pace', pace, '0');
     await keyboard.press('p');
-    assert.equal(await page.inner.locator('[name=pace]').inputValue(), '5');
+    await page.becomes('the pace', pace, '5');
   },
 
   async phone(page) {
@@ -373,7 +375,8 @@ const cases = {
     await page.becomes('the ground', ground, dark);
     await page.inner.keyboard.press('d');
     await page.becomes('the ground', ground, light);
-    assert.equal(await page.inner.locator('[name=theme]').innerText(), '◐ Auto');
+    const theme = () => page.inner.locator('[name=theme]').innerText();
+    await page.becomes('the theme', theme, '◐ Auto');
   },
 
   async large(page) {
