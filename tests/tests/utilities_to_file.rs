@@ -887,8 +887,8 @@ fn a_topic_that_cannot_be_had_is_tried_again_and_never_by_nsqs() {
     if !utility::is_here(NAME) {
         return;
     }
-    // A port that nobody has: that of a broker that is gone.
-    let address = Broker::of(Maker::Ours, &[]).tcp;
+    // A port that nobody has, and that nobody is given who asks for any.
+    let address = "127.0.0.1:1";
     let flag = format!("--nsqd-tcp-address={address}");
     let flags = ["--topic=t", &flag, "--output-dir=DIR", "--filename-format=f"];
     let tools =
