@@ -219,7 +219,7 @@ pub(crate) fn run(work: Work, mut broker: Contestant, plan: &Plan) -> Done {
         Work::IdleConnections { count } => {
             let before = broker.resident_bytes();
             let crowd = Crowd::connect(broker.tcp, count, b"  V2");
-            thread::sleep(Duration::from_secs(1));
+            until_quiet(&broker);
             let done = idle(&broker, plan, before);
             drop(crowd);
             each(done, count)
@@ -227,7 +227,7 @@ pub(crate) fn run(work: Work, mut broker: Contestant, plan: &Plan) -> Done {
         Work::IdleTopics { count } => {
             let before = broker.resident_bytes();
             make_topics(&broker, &topic_names(count));
-            thread::sleep(Duration::from_secs(2));
+            until_quiet(&broker);
             each(idle(&broker, plan, before), count)
         }
     }
@@ -339,6 +339,18 @@ fn drain(broker: &Contestant, messages: u64, ready: u32) -> Done {
 fn finishing(subscriptions: Vec<(String, String)>, ready: u32, messages: u64) -> Consuming {
     let (answer, until) = (Answer::Finish, Until::Count(messages));
     Consuming { subscriptions, ready, identify: None, answer, until, sent_since: None }
+}
+
+/// Waits, for some twenty seconds at most, until a broker has done what it does later: syncs, checkpoints.
+fn until_quiet(broker: &Contestant) {
+    const LOOK: Duration = Duration::from_secs(3);
+    for _ in 0..6 {
+        let before = broker.processor_time();
+        thread::sleep(LOOK);
+        if broker.processor_time() - before < LOOK / 100 {
+            return;
+        }
+    }
 }
 
 /// What a broker does while nobody asks anything of it.

@@ -15,6 +15,9 @@ use super::{connect, publish};
 /// The shortest sleep between two looks at the clock. What is due meanwhile is sent together.
 const NAP: Duration = Duration::from_micros(50);
 
+/// Until the first message is due, so that all are connected.
+const LEAD: Duration = Duration::from_millis(500);
+
 /// Publishes and consumes for a time at `rate` messages a second, `ready` of them in flight at most.
 /// Returns what was consumed, with ages.
 pub(crate) fn run(
@@ -26,13 +29,13 @@ pub(crate) fn run(
     time: Duration,
 ) -> Consumed {
     let count = rate * time.as_secs();
-    let begin = Instant::now() + Duration::from_millis(500);
+    let begin = Instant::now() + LEAD;
     let stream = connect(broker);
     let command = publish(topic, &vec![b'.'; body_bytes.max(8)]);
     let at = command.len() - body_bytes.max(8);
     let publishing =
         thread::spawn(move || publish_by_the_clock(stream, command, at, begin, rate, count));
-    let consumed = consume(
+    let mut consumed = consume(
         broker,
         &Consuming {
             subscriptions: vec![(topic.to_owned(), channel.to_owned())],
@@ -44,6 +47,7 @@ pub(crate) fn run(
         },
     );
     publishing.join().expect("the publisher does not panic");
+    consumed.time = consumed.time.saturating_sub(LEAD);
     consumed
 }
 
