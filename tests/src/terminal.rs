@@ -81,7 +81,8 @@ impl Terminal {
         self.ask(&["capture-pane", "-p", "-e"])
     }
 
-    /// Waits until the screen is as it should be, and returns it.
+    /// Waits until the screen is as it should be, and returns it. It may be looked at while it is being
+    /// drawn, so only what two looks agree on counts.
     ///
     /// # Panics
     /// When it is not so soon; the message has the screen.
@@ -89,8 +90,8 @@ impl Terminal {
         let mut screen = Vec::new();
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             eventually(SOON, what, || {
-                screen = self.screen();
-                is_so(&screen).then_some(())
+                let before = std::mem::replace(&mut screen, self.screen());
+                (screen == before && is_so(&screen)).then_some(())
             });
         }));
         assert!(found.is_ok(), "not shown: {what}\n{}", screen.join("\n"));

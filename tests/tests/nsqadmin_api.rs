@@ -65,8 +65,10 @@ fn sorted(message: &str) -> String {
     let message = ["&include_clients=false", "&include_mem=false"]
         .iter()
         .fold(message.to_owned(), |message, less| message.replace(less, ""))
-        // NSQ has two clocks for the same time.
-        .replace("net/http: timeout awaiting response headers", "context deadline exceeded");
+        // NSQ has two clocks for the same time, and names both when both have run out.
+        .replace(" (Client.Timeout exceeded while awaiting headers)", "")
+        .replace("net/http: timeout awaiting response headers", "context deadline exceeded")
+        .replace("net/http: request canceled", "context deadline exceeded");
     let starts = ["Get \"", "Post \"", "got response", "; "];
     let start = starts.iter().filter_map(|start| message.find(start)).min();
     let (label, failures) = message.split_at(start.unwrap_or(message.len()));
@@ -271,6 +273,10 @@ fn several_nsqds_and_nsqlookupds_are_shown_as_one_cluster_and_who_is_dead_is_nam
     }
     for lookup in &live {
         producers(lookup, "t", 2);
+        eventually(SOON, "both channels are registered", || {
+            let channels = lookup.get("/channels?topic=t").text();
+            (channels.contains("left") && channels.contains("right")).then_some(())
+        });
     }
     // One that has gone without a word is listed until its connection breaks.
     let mut gone = TcpStream::connect(live[0].tcp).expect("the directory accepts");
