@@ -147,6 +147,14 @@ pub(super) fn events() -> mpsc::Receiver<Event> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+
+    use rustix::fs::{Mode, OFlags, open};
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
+
     use super::*;
 
     fn look(variables: &[(&str, &str)]) -> Result<Look, Ending> {
@@ -174,5 +182,53 @@ mod tests {
             let Err(Ending::Failed(text)) = look(variables) else { panic!("it should be refused") };
             assert!(text.contains("admin-cli stat"), "{text}");
         }
+    }
+
+    /// Set where this test runs as the program that panics.
+    const PANICS: &str = "TOP_PANICS_HERE";
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_before_it_is_told() {
+        if std::env::var_os(PANICS).is_some() {
+            let mut screen = Screen::open().unwrap();
+            screen.draw(|frame| frame.render_widget("drawn", frame.area())).unwrap();
+            panic!("what went wrong");
+        }
+        let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&user).unwrap();
+        unlockpt(&user).unwrap();
+        let terminal = ptsname(&user, Vec::new()).unwrap();
+        let terminal = open(terminal, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&terminal, size).unwrap();
+        let settings = || {
+            let Termios { input_modes, output_modes, control_modes, local_modes, .. } =
+                tcgetattr(&terminal).unwrap();
+            (input_modes, output_modes, control_modes, local_modes)
+        };
+        let before = settings();
+        let mut program = Command::new(std::env::current_exe().unwrap());
+        let name = "verbs::top::screen::tests::a_panic_gives_the_terminal_back_before_it_is_told";
+        program.args(["--exact", name, "--nocapture"]).env(PANICS, "1").env("RUST_BACKTRACE", "0");
+        let side = || Stdio::from(terminal.try_clone().unwrap());
+        let mut running = program.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
+        // While anybody has this side open, what is read of the other has no end.
+        drop(program);
+        let mut user = File::from(user);
+        let reader = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            // The end of a terminal is an error.
+            drop(user.read_to_end(&mut text));
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        assert!(!running.wait().unwrap().success());
+        assert_eq!(settings(), before);
+        drop(terminal);
+        let text = reader.join().unwrap();
+        let place = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words:?}: {text:?}"));
+        // The second screen comes, is drawn on, and goes, the cursor is there again; then it is told.
+        let places = ["\u{1b}[?1049h", "drawn", "\u{1b}[?1049l", "\u{1b}[?25h", "what went wrong"];
+        let places = places.map(place);
+        assert!(places.is_sorted(), "{places:?}: {text:?}");
     }
 }
