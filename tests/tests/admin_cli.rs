@@ -347,4 +347,23 @@ fn wrong_flags_end_with_status_2_and_help_with_0() {
         let ended = admin_cli(arguments, b"");
         assert_eq!(ended.status.code(), Some(0), "{arguments:?}: {}", ended.log);
     }
+    // NSQ's tools have help of their own, whichever way it is asked for.
+    let asked = ["help nsq_tail", "nsq_tail --help"].map(|line| {
+        let arguments: Vec<_> = line.split(' ').collect();
+        let ended = admin_cli(&arguments, b"");
+        (ended.status.code(), ended.log)
+    });
+    assert!(asked[0].1.contains("-nsqd-tcp-address"), "{}", asked[0].1);
+    assert_eq!(asked[0], asked[1]);
+}
+
+#[test]
+fn man_says_at_a_terminal_how_its_page_is_read() {
+    let words = "`| man -l -` behind the command shows the page";
+    let ended = admin_cli(&["man", "stat"], b"");
+    assert!(ended.output[0].starts_with(".TH ADMIN") && ended.log.is_empty(), "{ended:?}");
+    let program = ours("admin-cli");
+    let Some(terminal) = Terminal::run((120, 24), &[], &program, &["man", "stat"]) else { return };
+    terminal.shows_line(&[words]);
+    terminal.shows_line(&["ended with 0"]);
 }

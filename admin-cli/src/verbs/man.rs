@@ -5,13 +5,14 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 use clap::Parser;
 use startup::version::RINGNSQ_VERSION;
 
 use super::programs::{self, OWN, Program, UTILITIES};
-use crate::terminal::{Ending, Output};
+use crate::terminal::{self, Ending, Output};
 
 /// The flags of `admin-cli man`.
 #[derive(Debug, Parser)]
@@ -40,7 +41,12 @@ pub(crate) async fn run(flags: Flags, names: Vec<String>) -> Result<(), Ending> 
         })?;
         page(found)
     };
-    Output::open().write(page.as_bytes()).await
+    Output::open().write(page.as_bytes()).await?;
+    if std::io::stdout().is_terminal() {
+        // Last, as the page is longer than a screen.
+        terminal::note("that is the page's source: `| man -l -` behind the command shows the page");
+    }
+    Ok(())
 }
 
 fn write_all(folder: &Path, programs: &[Program]) -> Result<(), Ending> {

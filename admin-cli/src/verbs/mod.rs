@@ -32,7 +32,7 @@ use startup::version;
 use tokio::task::LocalSet;
 
 use crate::terminal::{self, Ending};
-use crate::web;
+use crate::{utilities, web};
 
 /// A verb of one word or two.
 pub(crate) struct Verb {
@@ -287,7 +287,7 @@ fn find(arguments: &[OsString]) -> Option<(&'static Verb, usize)> {
     })
 }
 
-/// `admin-cli help`, and `admin-cli help VERB`.
+/// `admin-cli help`, and `admin-cli help VERB`; a tool of NSQ's has its own.
 fn help_of(words: &[OsString]) -> ExitCode {
     match (find(words), words.first()) {
         (Some((verb, _)), _) => (verb.run)(verb, vec!["--help".into()]),
@@ -295,7 +295,12 @@ fn help_of(words: &[OsString]) -> ExitCode {
             terminal::print_to_stderr(&help(""));
             ExitCode::SUCCESS
         }
-        (None, Some(_)) => run(words.iter().take(1).cloned().chain(["--help".into()])),
+        (None, Some(first)) => {
+            let name = first.to_str().unwrap_or_default();
+            let help = || std::iter::once(OsString::from("--help"));
+            utilities::run(name, help())
+                .unwrap_or_else(|| run(std::iter::once(first.clone()).chain(help())))
+        }
     }
 }
 
@@ -319,6 +324,12 @@ Look at a cluster of nsqd and nsqlookupd from a terminal, and change it.
         text.push_str(&format!("\n{heading}:\n"));
         for verb in verbs {
             text.push_str(&format!("  {:width$}  {}\n", verb.name, verb.summary));
+        }
+    }
+    if first.is_empty() {
+        text.push_str("\nNSQ's tools, also by these names alone:\n");
+        for (name, summary) in programs::UTILITIES {
+            text.push_str(&format!("  {name:width$}  {summary}\n"));
         }
     }
     text.push_str("\nadmin-cli help VERB shows the flags of a verb.\n");
@@ -408,11 +419,13 @@ mod tests {
     #[test]
     fn help_lists_every_verb_once_in_80_columns() {
         let all = help("");
-        for verb in &VERBS {
-            assert_eq!(all.matches(&format!("\n  {} ", verb.name)).count(), 1, "{}", verb.name);
+        let tools = programs::UTILITIES.map(|(name, _)| name);
+        for name in VERBS.iter().map(|verb| verb.name).chain(tools) {
+            assert_eq!(all.matches(&format!("\n  {name} ")).count(), 1, "{name}");
         }
         assert!(all.lines().all(|line| line.len() <= 80), "{all}");
         let topics = help("topic");
         assert!(topics.contains("  topic delete ") && !topics.contains("channel delete"));
+        assert!(!topics.contains("nsq_tail"));
     }
 }
