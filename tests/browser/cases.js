@@ -21,6 +21,14 @@ async function channelAt(nsqd, topic, name) {
   return ((await topicAt(nsqd, topic))?.channels ?? []).find((channel) => channel.channel_name === name) ?? null;
 }
 
+/** Asks for every picture that a picture of Graphite's leads to. */
+async function largerOf(page) {
+  const links = await page.inner.locator('a[href*="/render?"]').evaluateAll((all) => all.map((one) => one.href));
+  for (const link of links) {
+    assert.equal((await fetch(link)).status, 200, link);
+  }
+}
+
 const PATHS = (nsqd) => [
   ['topics', '/'], ['channels', '/topics?view=channels'], ['topic', '/topics/orders'],
   ['channel', '/topics/orders/email'], ['nodes', '/nodes'], ['node', `/nodes/${nsqd}`],
@@ -460,6 +468,40 @@ const cases = {
     await page.rowBecomes('all-nodes', nsqds[0], { State: 'ok' });
     await page.inner.goBack();
     await page.rowBecomes('channels', 'email', { Depth: '1,204' });
+  },
+
+  // Pages of which each has pictures that Graphite draws: those are seen, and larger ones behind them.
+  async graphite(page) {
+    page.expect('it asked for http'); // Graphite is not nsqadmin.
+    for (const [path, pictures] of [['/topics/orders', 3], ['/topics/orders/email', 8], [`/nodes/${nsqds[0]}`, 3], ['/counter', 1]]) {
+      await page.open(path);
+      const images = page.inner.locator('.pictures img');
+      await page.becomes(`the pictures of ${path}`, async () => images.count(), pictures);
+      for (const image of await images.all()) {
+        await image.scrollIntoViewIfNeeded();
+        await page.becomes(`the picture ${await image.getAttribute('alt')}`, async () => image.evaluate((one) => one.complete && one.naturalWidth), 1);
+      }
+      await page.assertGood(`${path} with Graphite`);
+      await page.photograph(`graphite-${path.split('/')[1]}-${path.split('/').length}`);
+      await largerOf(page);
+    }
+    // Another span is remembered, and none shows nothing.
+    await page.inner.locator('[name=span]').selectOption('48h');
+    await page.becomes('the span', async () => page.inner.locator('.pictures img[src*="from=-48h"]').count(), 1);
+    await page.open('/topics/orders');
+    await page.becomes('the span', async () => page.inner.locator('.pictures img[src*="from=-48h"]').count(), 3);
+    await page.inner.locator('[name=span]').selectOption('off');
+    await page.becomes('the pictures', async () => page.inner.locator('.pictures img').count(), 0);
+  },
+
+  // NSQ's own page, which is only made to ask.
+  async graphiteOfNsq(page) {
+    page.expect('');
+    for (const path of ['/topics/orders', '/topics/orders/email', `/nodes/${nsqds[0]}`, '/counter']) {
+      await page.inner.goto(address + path);
+      await page.inner.locator('img[src*="/render?"]').first().waitFor({ state: 'attached' });
+      await largerOf(page);
+    }
   },
 
   async empty(page) {

@@ -261,13 +261,20 @@ test('what failed upstream is told sentence by sentence', () => {
 
 test('graphite is asked by the keys under which nsqd reports', () => {
   const told = settings.read('{}');
-  assert.equal(graphite.target('10.0.0.1:4151', 'a/b c', undefined, 'depth', told),
-    'sumSeries(stats.gauges.nsq.10_0_0_1_4151.topic.a-b_c.depth)');
-  assert.equal(graphite.target('*', 't', 'c#ephemeral', 'message_count', told),
-    'sumSeries(stats.counters.nsq.*.topic.t.channel.cephemeral.message_count.count)');
-  const address = graphite.picture(['x'], '2h', { width: 10, height: 5 }, { ...told, base_path: '/admin' });
-  assert.ok(address.startsWith('/admin/render?width=10&height=5&from=-2h'), address);
-  assert.ok(address.endsWith('target=summarize%28x%2C%2260sec%22%2C%22avg%22%29'), address);
+  assert.deepEqual(graphite.target('10.0.0.1:4151', 'a/b c', undefined, 'depth', told),
+    { series: 'sumSeries(stats.gauges.nsq.10_0_0_1_4151.topic.a-b_c.depth)', counts: false });
+  assert.deepEqual(graphite.target('*', 't', 'c#ephemeral', 'message_count', told),
+    { series: 'sumSeries(stats.counters.nsq.*.topic.t.channel.cephemeral.message_count.count)', counts: true });
+  assert.deepEqual(graphite.latencyTargets('t', 'c', [{ quantile: 0.99 }], told),
+    [{ series: 'scale(averageSeries(stats.gauges.nsq.*.topic.t.channel.c.e2e_processing_latency_99),0.000001)', counts: false }]);
+  const targetOf = (counts, small) => {
+    const address = graphite.picture([{ series: 'x', counts }], '2h', { width: 10, height: 5, small }, { ...told, base_path: '/admin', statsd_interval: 10 });
+    assert.ok(address.startsWith('/admin/render?width=10&height=5&from=-2h'), address);
+    return new URLSearchParams(address.split('?')[1]).get('target');
+  };
+  assert.equal(targetOf(false, false), 'summarize(x,"10sec","avg")');
+  assert.equal(targetOf(true, true), 'summarize(x,"10sec","avg")');
+  assert.equal(targetOf(true, false), 'summarize(scale(x,0.1),"10sec","avg")');
 });
 
 test('a description keeps texts apart from elements', () => {

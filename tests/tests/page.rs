@@ -2,6 +2,7 @@
 //!
 //! Here is what the cluster is like before each case; what is done and seen is in `tests/browser`.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,9 +12,11 @@ use tests::broker::Broker;
 use tests::browser::{has_node, is_installed, play};
 use tests::client::Client;
 use tests::lookup_server::LookupServer;
+use tests::nsqadmin::Nsqadmin;
 use tests::patience::{SOON, eventually};
 use tests::process::{Process, run};
 use tests::programs::{Maker, ours, real, workspace};
+use tests::scripted_http::ScriptedHttp;
 use tests::simulated_cluster::SimulatedCluster;
 
 /// One browser at a time: two would only wait for each other.
@@ -301,4 +304,101 @@ fn without_a_directory_nsqds_are_asked_directly() {
     let flags = cluster.nsqds().map(|nsqd| format!("--nsqd-http-address={nsqd}"));
     let (_admin, address) = admin(&[&flags[0], &flags[1]]);
     play("direct", &address, &cluster.nsqds());
+}
+
+/// A Graphite whose every picture is one dot, of which no byte is beyond ASCII.
+fn graphite() -> ScriptedHttp {
+    const DOT: &str = "GIF89a\x01\0\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+    ScriptedHttp::start(|_, _| ("200 OK", DOT.to_owned()))
+}
+
+/// What it was asked to draw. It knows an argument of two names, of which NSQ's page uses the other.
+fn targets(graphite: &ScriptedHttp) -> BTreeSet<String> {
+    let asked = graphite.asked();
+    let arguments = asked.iter().flat_map(|request| request.split(['?', '&']));
+    let values = arguments.filter_map(|argument| {
+        argument.strip_prefix("target=").or_else(|| argument.strip_prefix("target%5B%5D="))
+    });
+    values.map(plain).collect()
+}
+
+/// A text without its percent signs.
+fn plain(text: &str) -> String {
+    let mut pieces = text.split('%');
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (code, rest) = piece.split_at(2);
+        plain.push(char::from(u8::from_str_radix(code, 16).expect("two digits")));
+        plain += rest;
+    }
+    plain
+}
+
+#[test]
+fn graphites_pictures_are_asked_for_by_nsqs_names_and_shown() {
+    if !is_installed() {
+        return;
+    }
+    let _turn = turn();
+    let lookup = LookupServer::start();
+    let percentiles = "--e2e-processing-latency-percentile=0.99,0.95";
+    let brokers = [(); 2].map(|()| Broker::with(&[&lookup.flag(), percentiles]));
+    let cluster = Cluster { lookup, brokers, reader: None };
+    cluster.topic(0, "orders", &["email"]);
+    let node = cluster.nsqds()[0].to_string().replace(['.', ':'], "_");
+    let mut expected = BTreeSet::new();
+    let mut expect =
+        |series: String| expected.insert(format!("summarize({series},\"60sec\",\"avg\")"));
+    // By second in a large picture.
+    let mut expect_counter = |key: &str| {
+        let series = format!("sumSeries(stats.counters.nsq.*.topic.{key}.count)");
+        expect(format!("scale({series},{})", 1.0 / 60.0));
+        expect(series);
+    };
+    expect_counter("orders.message_count");
+    expect_counter("*.channel.*.message_count");
+    for figure in ["requeue_count", "timeout_count", "message_count"] {
+        expect_counter(&format!("orders.channel.email.{figure}"));
+    }
+    for key in [
+        "orders.depth",
+        "orders.channel.email.depth",
+        "orders.channel.email.in_flight_count",
+        "orders.channel.email.deferred_count",
+        "orders.channel.email.clients",
+    ] {
+        expect(format!("sumSeries(stats.gauges.nsq.*.topic.{key})"));
+    }
+    for figures in ["*_bytes", "heap_objects", "gc_pause_*"] {
+        expect(format!("stats.gauges.nsq.{node}.mem.{figures}"));
+    }
+    let mut by_ours_alone = BTreeSet::new();
+    for queue in ["orders", "orders.channel.email"] {
+        for percentile in [99, 95] {
+            let key = format!("{queue}.e2e_processing_latency_{percentile}");
+            let series = format!("scale(averageSeries(stats.gauges.nsq.*.topic.{key}),0.000001)");
+            by_ours_alone.insert(format!("summarize({series},\"60sec\",\"avg\")"));
+        }
+    }
+    for flags in [&["--proxy-graphite"][..], &[]] {
+        let graphite = graphite();
+        let url = format!("--graphite-url=http://{}", graphite.address);
+        let (_admin, address) = cluster.admin(&[&[url.as_str()], flags].concat());
+        play("graphite", &address, &cluster.nsqds());
+        assert_eq!(targets(&graphite), expected.union(&by_ours_alone).cloned().collect());
+    }
+
+    // NSQ's page asks for the same, and for the same of each node. Its counter has a large picture
+    // alone, and the name of a latency over all nodes is one that Graphite does not understand.
+    let asked = graphite();
+    let flags = [
+        format!("--graphite-url=http://{}", asked.address),
+        format!("--lookupd-http-address={}", cluster.lookup.http),
+    ];
+    let Some(real) = Nsqadmin::of(Maker::Real, &flags) else { return };
+    play("graphiteOfNsq", &format!("http://{}", real.http), &cluster.nsqds());
+    let asked = targets(&asked);
+    let missing: Vec<_> = expected.difference(&asked).map(String::as_str).collect();
+    let counter = "sumSeries(stats.counters.nsq.*.topic.*.channel.*.message_count.count)";
+    assert_eq!(missing, [format!("summarize({counter},\"60sec\",\"avg\")")], "{asked:#?}");
 }

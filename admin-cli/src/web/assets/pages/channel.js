@@ -9,7 +9,8 @@ import { matches } from '../table.js';
 import { h } from '../tree.js';
 import { actions } from './actions.js';
 import { clientsTable } from './clients.js';
-import { graphiteView, target } from './graphite.js';
+import { graphiteView, latencyTargets, target } from './graphite.js';
+import { percentiles } from './latency.js';
 import { charts, nodesTable, paceText, pointing } from './queue.js';
 import { partialView, stateMark } from './state.js';
 
@@ -44,8 +45,11 @@ function view(context, channel, row, topic, name) {
     charts(context, row, true),
     nodesTable(context, channel, 'channel'),
     clientsSection(context, channel),
-    graphiteView(context, ['depth', 'in_flight_count', 'deferred_count', 'requeue_count', 'timeout_count', 'message_count', 'clients']
-      .map((figure) => [figure.replaceAll('_', ' '), [target('*', topic, name, figure)]])),
+    graphiteView(context, [
+      ...['depth', 'in_flight_count', 'deferred_count', 'requeue_count', 'timeout_count', 'message_count', 'clients']
+        .map((figure) => [figure.replaceAll('_', ' '), [target('*', topic, name, figure)]]),
+      ['End-to-end latency', latencyTargets(topic, name, percentiles(channel))],
+    ]),
   ];
 }
 

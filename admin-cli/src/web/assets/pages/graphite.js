@@ -23,31 +23,47 @@ function key(node, parts, figure, told) {
   return format.includes('%s') ? format.replaceAll('%s', whole) : whole;
 }
 
-/** The series of a topic's or channel's figure over one node, or all (`*`). */
+/**
+ * A topic's or channel's figure over one node, or all (`*`): its series, and whether that counts what came in
+ * an interval.
+ */
 export function target(node, topic, channel, figure, told = settings) {
-  const parts = ['topic', clean(topic), ...(channel === undefined ? [] : ['channel', clean(channel)])];
-  return `sumSeries(${key(node, parts, figure, told)})`;
+  const series = `sumSeries(${key(node, partsOf(topic, channel), figure, told)})`;
+  return { series, counts: COUNTERS.includes(figure) };
 }
 
-/** The series of a node's memory figure. */
+function partsOf(topic, channel) {
+  return ['topic', clean(topic), ...(channel === undefined ? [] : ['channel', clean(channel)])];
+}
+
+/** The milliseconds from a publish to the end of each percentile, as nsqd was told to report them. */
+export function latencyTargets(topic, channel, percentiles, told = settings) {
+  return percentiles.map(({ quantile }) => {
+    const figure = `e2e_processing_latency_${Math.round(quantile * 100)}`;
+    return { series: `scale(averageSeries(${key('*', partsOf(topic, channel), figure, told)}),0.000001)`, counts: false };
+  });
+}
+
+/** A node's memory figures: `figure` may stand for several. */
 export function memoryTarget(node, figure, told = settings) {
-  return key(node, ['mem'], figure, told);
+  return { series: key(node, ['mem'], figure, told), counts: false };
 }
 
-/** The series of the messages of all channels. */
+/** The messages of all channels. */
 export function counterTarget(told = settings) {
-  return `sumSeries(${key('*', ['topic', '*', 'channel', '*'], 'message_count', told)})`;
+  return { series: `sumSeries(${key('*', ['topic', '*', 'channel', '*'], 'message_count', told)})`, counts: true };
 }
 
-/** The address of a picture. */
+/** The address of a picture. A large one has an axis, on which counts are by second. */
 export function picture(targets, span, { width, height, small }, told = settings) {
   const search = new URLSearchParams({
     width, height, from: `-${span}`, until: '-1min', bgcolor: 'ff000000', fgcolor: '888888', yMin: 0,
     lineMode: 'connected', colorList: 'blue,red,green,purple',
     ...(small ? { hideGrid: true, hideLegend: true, hideAxes: true, margin: 0, drawNullAsZero: false } : {}),
   });
-  for (const one of targets) {
-    search.append('target', `summarize(${one},"${told.statsd_interval}sec","avg")`);
+  for (const { series, counts } of targets) {
+    const shown = counts && !small ? `scale(${series},${1 / told.statsd_interval})` : series;
+    search.append('target', `summarize(${shown},"${told.statsd_interval}sec","avg")`);
   }
   return `${told.graphite_url || told.base_path}/render?${search}`;
 }
@@ -63,7 +79,7 @@ export function chosen(query) {
   return [query.t, stored].find((span) => SPANS.includes(span)) ?? '2h';
 }
 
-/** Pictures with their captions: `charts` are pairs of a caption and targets. */
+/** Pictures with their captions: `charts` are pairs of a caption and targets, of which there may be none. */
 export function graphiteView(context, charts) {
   if (!settings.graph_enabled) {
     return null;
@@ -82,7 +98,7 @@ export function graphiteView(context, charts) {
           context.setQuery({ t: event.currentTarget.value });
         },
       }, SPANS.map((one) => h('option', { value: one }, one))))),
-    span !== 'off' && h('div', { class: 'pictures' }, charts.map(([caption, targets]) => h('figure', { key: caption },
+    span !== 'off' && h('div', { class: 'pictures' }, charts.filter(([, targets]) => 0 < targets.length).map(([caption, targets]) => h('figure', { key: caption },
       h('figcaption', null, caption),
       h('a', { href: picture(targets, span, { width: 800, height: 450 }) },
         h('img', { src: picture(targets, span, { width: 240, height: 60, small: true }), width: 240, height: 60, loading: 'lazy', alt: `${caption} over the last ${span}` }))))));

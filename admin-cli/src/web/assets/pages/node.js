@@ -43,9 +43,9 @@ function view(context, node) {
       ['Topics', topics.length], ['Channels', channels.length],
     ].map(([label, figure]) => h('div', null, h('dt', null, label), h('dd', null, count(figure))))),
     graphiteView(context, [
-      ['Heap', ['heap_in_use_bytes', 'heap_idle_bytes', 'heap_released_bytes'].map((figure) => memoryTarget(node.node, figure))],
+      ['Heap', [memoryTarget(node.node, '*_bytes')]],
       ['Heap objects', [memoryTarget(node.node, 'heap_objects')]],
-      ['Collection pauses', ['gc_pause_usec_100', 'gc_pause_usec_99', 'gc_pause_usec_95'].map((figure) => memoryTarget(node.node, figure))],
+      ['Collection pauses', [memoryTarget(node.node, 'gc_pause_*')]],
     ]),
     h('div', { class: 'bar', key: 'bar', role: 'search' }, h('label', { class: 'search' },
       h('span', { class: 'unseen' }, 'Search topics and channels'),

@@ -12,8 +12,8 @@ import { growth, lately } from '../series.js';
 import { table } from '../table.js';
 import { h } from '../tree.js';
 import { actions } from './actions.js';
-import { graphiteView, target } from './graphite.js';
-import { latencyColumns } from './latency.js';
+import { graphiteView, latencyTargets, target } from './graphite.js';
+import { latencyColumns, percentiles } from './latency.js';
 import { peek } from './peek.js';
 import { charts, memoryAndDisk, nodesTable, paceText, pointing } from './queue.js';
 import { partialView, stateMark } from './state.js';
@@ -58,6 +58,7 @@ function view(context, topic, lines, messages) {
     graphiteView(context, [
       ['Depth', [target('*', name, undefined, 'depth')]],
       ['Messages', [target('*', name, undefined, 'message_count')]],
+      ['End-to-end latency', latencyTargets(name, undefined, percentiles(topic))],
     ]),
   ];
 }
