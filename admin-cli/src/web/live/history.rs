@@ -277,10 +277,6 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) fn has_rounds(&self) -> bool {
-        !self.times.is_empty()
-    }
-
     /// Begins a round at `now`, in milliseconds since 1970.
     pub(super) fn begin_round(&mut self, now: i64) {
         self.round += 1;

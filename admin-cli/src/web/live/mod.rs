@@ -13,8 +13,9 @@
 //!
 //! # Routes
 //!
-//! All are GET and answer JSON. A first request waits for the first round. Rates are in messages a
-//! second, and `null` until there were two rounds. `failures` are the daemons that did not answer in
+//! All are GET and answer JSON. A first request waits for the first round, and for a new one where the
+//! last is older than [`OLD_AFTER`]. Rates are in messages a second, and `null` until there were two
+//! rounds. `failures` are the daemons that did not answer in
 //! the last round, beside what the others said: `[{"address":"10.0.0.2:4151","reason":"connection
 //! refused"}]`. When nobody answered, the status is 200 nevertheless, and everything else is empty.
 //!
@@ -58,6 +59,9 @@ pub(super) const POINTS_MAX: usize = 300;
 pub(super) const WATCHED_FOR: Duration = Duration::from_secs(60);
 /// How long what was sampled is kept after somebody looked.
 pub(super) const FORGOTTEN_AFTER: Duration = Duration::from_secs(900);
+/// When what was sampled tells what was and not what is. A round with an nsqd that hangs, and the pause
+/// behind it, are shorter.
+const OLD_AFTER: Duration = Duration::from_secs(15);
 /// How long a round waits for a connection to an nsqd.
 pub(super) const CONNECT_MAX: Duration = Duration::from_secs(1);
 /// How long a round waits for an answer: one nsqd that hangs must not hold up what others show.
@@ -68,6 +72,8 @@ pub(super) const REQUEST_MAX: Duration = Duration::from_secs(2);
 pub(super) struct Live {
     history: RefCell<History>,
     looked_at: Cell<Option<Instant>>,
+    /// When the last round ended.
+    sampled_at: Cell<Option<Instant>>,
     /// Somebody looks.
     looked: Notify,
     /// A round is over.
@@ -84,10 +90,58 @@ impl Live {
             tokio::pin!(sampled);
             // From here on no round is missed.
             sampled.as_mut().enable();
-            if self.history.borrow().has_rounds() {
+            if self.sampled_at.get().is_some_and(|at| at.elapsed() < OLD_AFTER) {
                 return;
             }
             sampled.await;
         }
+    }
+
+    /// Says that a round is over.
+    fn end_round(&self) {
+        self.sampled_at.set(Some(Instant::now()));
+        self.sampled.notify_waiters();
+    }
+
+    /// Nobody has looked for long.
+    fn forget(&self) {
+        *self.history.borrow_mut() = History::default();
+        self.looked_at.set(None);
+        self.sampled_at.set(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::pin::Pin;
+    use std::task::Poll;
+
+    /// Whether somebody who looks has something to see at once.
+    async fn is_ready(look: &mut Pin<Box<impl Future<Output = ()>>>) -> bool {
+        poll_fn(|context| Poll::Ready(look.as_mut().poll(context).is_ready())).await
+    }
+
+    async fn is_seen(live: &Live) -> bool {
+        is_ready(&mut Box::pin(live.look())).await
+    }
+
+    #[tokio::test]
+    async fn what_is_old_is_not_shown_as_what_is() {
+        let live = Live::default();
+        assert!(!is_seen(&live).await, "there was no round");
+        live.end_round();
+        assert!(is_seen(&live).await);
+        let old = Instant::now().checked_sub(OLD_AFTER).expect("a machine runs for longer");
+        live.sampled_at.set(Some(old));
+        assert!(!is_seen(&live).await);
+        // Whoever waits sees the next round.
+        let mut look = Box::pin(live.look());
+        assert!(!is_ready(&mut look).await);
+        live.end_round();
+        look.await;
+        live.forget();
+        assert!(!is_seen(&live).await);
     }
 }

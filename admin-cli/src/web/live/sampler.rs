@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::history::{Failed, History, Told};
+use super::history::{Failed, Told};
 use super::{FORGOTTEN_AFTER, INTERVAL, WATCHED_FOR};
 use crate::address::Address;
 use crate::cluster::{Asked, Cluster, Failure, Node, Silence, Sources, StatsFilter};
@@ -37,8 +37,7 @@ pub(in crate::web) async fn run(admin: Rc<Admin>) {
                 None => live.looked.notified().await,
                 Some(patience) => {
                     if timeout(patience, live.looked.notified()).await.is_err() {
-                        *live.history.borrow_mut() = History::default();
-                        live.looked_at.set(None);
+                        live.forget();
                     }
                 }
             }
@@ -46,7 +45,7 @@ pub(in crate::web) async fn run(admin: Rc<Admin>) {
         }
         let start = Instant::now();
         round(&admin, &mut nodes).await;
-        live.sampled.notify_waiters();
+        live.end_round();
         rounds += 1;
         let pause = if rounds == 1 { SECOND_ROUND_AFTER } else { INTERVAL };
         // A round that takes long may be a load on the cluster: there is a pause behind it, too.
