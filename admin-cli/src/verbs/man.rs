@@ -63,6 +63,15 @@ fn write_all(folder: &Path, programs: &[Program]) -> Result<(), Ending> {
     Ok(())
 }
 
+/// A help text without the default that holds on the machine alone on which the page is made: it says
+/// behind `hostname)` what that is there.
+fn everywhere(help: &str) -> &str {
+    match help.split_once("hostname) (default ") {
+        Some((before, _)) => &help[..before.len() + "hostname)".len()],
+        None => help,
+    }
+}
+
 /// The page of a program or a verb.
 fn page(program: &Program) -> String {
     let file = program.name.replace(' ', "-");
@@ -84,7 +93,7 @@ fn page(program: &Program) -> String {
         } else {
             push(&mut page, format_args!("\\fB\\-\\-{name}\\fR"));
         }
-        for line in flag.help.lines() {
+        for line in everywhere(&flag.help).lines() {
             text(&mut page, line);
         }
     }
@@ -155,6 +164,17 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::verbs::programs::usage::{Flag, Usage};
+
+    #[test]
+    fn a_page_names_no_machine() {
+        for (help, told) in [
+            ("id (default is hash of hostname) (default 617)", "id (default is hash of hostname)"),
+            ("a (default to the OS hostname) (default \"x\")", "a (default to the OS hostname)"),
+            ("port (default 4150)", "port (default 4150)"),
+        ] {
+            assert_eq!(everywhere(help), told);
+        }
+    }
 
     #[test]
     fn a_page_has_the_sections_of_a_manual() {
