@@ -70,6 +70,15 @@ impl Clock {
             .map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
         Now { tick: Tick(nanoseconds(self.started.elapsed())), wall: Timestamp(wall) }
     }
+
+    /// What the calling thread has had of its processor's time. A system call, unlike [`Self::now`].
+    pub fn processor_time(&self) -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::new(
+            u64::try_from(time.tv_sec).unwrap_or(0),
+            u32::try_from(time.tv_nsec).unwrap_or(0),
+        )
+    }
 }
 
 #[cfg(test)]

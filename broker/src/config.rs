@@ -243,7 +243,7 @@ pub struct Config {
     pub lookupd_addresses: Vec<String>,
     /// Seconds since the Unix epoch at which the process started.
     pub started_at: i64,
-    /// How long a core looks for new work before it sleeps: waking costs more than that.
+    /// How long a core looks at most for a client that goes on at once, before it sleeps.
     pub spin: Duration,
     /// What is pushed to a statsd daemon.
     pub statsd: Statsd,

@@ -60,8 +60,8 @@ pub struct Flags {
     /// bytes of messages held in memory, over all shards
     #[arg(long, value_parser = flags::integer::<i64>, default_value = "134217728")]
     pub memory_bytes: i64,
-    /// how long an idle shard looks for new work before it sleeps
-    #[arg(long, value_parser = duration::parse, default_value = "0s")]
+    /// how long a shard looks at most for a client that goes on at once, before it sleeps; 0s: it never looks
+    #[arg(long, value_parser = duration::parse, default_value = "200us")]
     #[serde(serialize_with = "nanoseconds")]
     pub spin: Duration,
     /// say what the data path holds and what of it is damaged, change nothing, and exit with 0 (nothing), 1 (something) or 2 (it cannot be read)

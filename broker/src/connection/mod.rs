@@ -6,6 +6,7 @@
 //! | Where do I look for | |
 //! |---|---|
 //! | reading and cutting commands | [`reader`] |
+//! | waiting for bytes, or looking for them first | [`attention`], [`lookout`] |
 //! | the order of answers | [`answers`] |
 //! | what a client may do | [`authorization`] |
 //! | what waits to be sent | [`output`] |
@@ -14,11 +15,13 @@
 //! | the socket itself | [`socket`] |
 
 pub mod answers;
+pub mod attention;
 pub mod authorization;
 pub mod handoff;
 pub mod handshakes;
 pub mod heartbeat;
 pub mod layers;
+pub mod lookout;
 pub mod output;
 pub mod peer;
 pub mod reader;

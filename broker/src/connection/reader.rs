@@ -4,8 +4,10 @@
 //! executed from there; only what is left of an unfinished command is kept with the connection.
 //! Where there are layers, what they open is gathered with the connection instead, in bounded steps.
 
+use super::attention::{Attention, look, wait};
 use super::handoff::Traveller;
 use super::layers::Opened;
+use super::lookout::Lookout;
 use super::{Life, Reply};
 use crate::clock::Tick;
 use crate::command::{self, Step, Subscribed};
@@ -19,7 +21,7 @@ use protocol::name::{ChannelName, TopicName};
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 /// How long a consumer waits that cannot be moved to the core of its topic.
@@ -35,7 +37,9 @@ pub async fn serve(shard: Rc<Shard>, key: ConnectionKey, unread: Vec<u8>) {
     let decoder = Decoder::new(shard.config.limits.clone());
     let has_layers = shard.has_layers(key);
     let waited_at = shard.clock.now().tick;
-    let mut reader = Reader { shard, key, decoder, unread, has_layers, refused: false, waited_at };
+    let lookout = Lookout::default();
+    let mut reader =
+        Reader { shard, key, decoder, unread, has_layers, refused: false, waited_at, lookout };
     let mut step = if reader.unread.is_empty() { Step::ReadOn } else { reader.execute_unread() };
     loop {
         step = match step {
@@ -97,6 +101,8 @@ pub(super) struct Reader {
     refused: bool,
     /// When it last had nothing to read, or let all others have their turn.
     waited_at: Tick,
+    /// Whether its client is looked for.
+    lookout: Lookout,
 }
 
 /// What became of a connection that was to move.
@@ -122,29 +128,32 @@ impl Reader {
         }
     }
 
-    /// Waits for bytes and executes them; `None` at the end of the stream.
+    /// Comes to bytes and executes them; `None` at the end of the stream.
     async fn read_and_execute(&mut self) -> Option<Step> {
-        let mut waits = false;
-        let step = poll_fn(|context| {
-            let step = self.poll_read_and_execute(context);
-            waits |= step.is_pending();
-            step
-        })
-        .await;
-        if waits {
-            self.waited_at = self.shard.clock.now().tick;
+        let shard = self.shard.clone();
+        let mut lookout = self.lookout;
+        let looked = look(&shard, &mut lookout, |attention| self.poll_execute(attention)).await;
+        let (step, others_had_turns) = match looked {
+            Poll::Ready(read) => read,
+            Poll::Pending => {
+                wait(&shard, &mut lookout, |attention| self.poll_execute(attention)).await
+            }
+        };
+        self.lookout = lookout;
+        if others_had_turns {
+            self.waited_at = shard.clock.now().tick;
         }
         step
     }
 
-    fn poll_read_and_execute(&mut self, context: &mut Context<'_>) -> Poll<Option<Step>> {
+    fn poll_execute(&mut self, attention: &mut Attention<'_, '_>) -> Poll<Option<Step>> {
         if self.has_layers {
-            return self.poll_open_and_execute(context);
+            return self.poll_open_and_execute(attention);
         }
         let shard = self.shard.clone();
         let Some(socket) = shard.socket_of(self.key) else { return Poll::Ready(None) };
         let mut buffer = shard.read_buffer.borrow_mut();
-        let bytes = match ready!(socket.poll_read(context, &mut buffer)) {
+        let bytes = match ready!(socket.poll_read(attention, &mut buffer)) {
             Ok(0) | Err(_) => return Poll::Ready(None),
             Ok(length) => &buffer[..length],
         };
@@ -162,8 +171,8 @@ impl Reader {
         Poll::Ready(Some(step))
     }
 
-    /// As [`Self::poll_read_and_execute`], through the layers.
-    fn poll_open_and_execute(&mut self, context: &mut Context<'_>) -> Poll<Option<Step>> {
+    /// As [`Self::poll_execute`], through the layers.
+    fn poll_open_and_execute(&mut self, attention: &mut Attention<'_, '_>) -> Poll<Option<Step>> {
         let shard = self.shard.clone();
         let opened = {
             let mut state = shard.state.borrow_mut();
@@ -173,7 +182,7 @@ impl Reader {
             let Some(layers) = &mut connection.layers else { return Poll::Ready(None) };
             let mut buffer = shard.read_buffer.borrow_mut();
             let socket = &connection.socket;
-            let opened = ready!(socket.poll_open(context, &mut buffer, layers, &mut self.unread));
+            let opened = ready!(socket.poll_open(attention, &mut buffer, layers, &mut self.unread));
             if let Err(error) = &opened
                 && error.kind() == io::ErrorKind::InvalidData
                 && connection.life == Life::Open

@@ -3,11 +3,12 @@
 //! Waiting goes through the ring; sending is first tried without waiting, straight from where the
 //! bytes lie. A socket can leave for another core: what travels is a duplicate of its descriptor.
 
+use super::attention::Attention;
 use super::layers::{Layers, Opened};
 use super::output::Output;
 use crate::descriptor;
 use glommio::net::TcpStream;
-use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg};
 use std::cell::RefCell;
 use std::io;
 use std::net::Shutdown;
@@ -59,10 +60,20 @@ impl Socket {
     /// Reads what is there into `buffer`; ready with 0 when the peer has closed.
     pub fn poll_read(
         &self,
-        context: &mut Context<'_>,
+        attention: &mut Attention<'_, '_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, buffer)
+        let mut stream = self.stream.borrow_mut();
+        match attention {
+            Attention::Wait(context) => Pin::new(&mut *stream).poll_read(context, buffer),
+            Attention::Look => {
+                match recv(descriptor::borrow(&*stream), buffer, RecvFlags::DONTWAIT) {
+                    Ok((length, _)) => Poll::Ready(Ok(length)),
+                    Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Poll::Pending,
+                    Err(error) => Poll::Ready(Err(error.into())),
+                }
+            }
+        }
     }
 
     /// Sends as much as the system takes without waiting.
@@ -131,7 +142,7 @@ impl Socket {
     /// `InvalidData`, and what is to be told the peer is on the wire.
     pub fn poll_open(
         &self,
-        context: &mut Context<'_>,
+        attention: &mut Attention<'_, '_>,
         buffer: &mut [u8],
         layers: &mut Layers,
         plain: &mut Vec<u8>,
@@ -142,7 +153,7 @@ impl Socket {
         if opened != Opened::NeedsInput {
             return Poll::Ready(Ok(opened));
         }
-        match ready!(self.poll_read(context, buffer))? {
+        match ready!(self.poll_read(attention, buffer))? {
             0 => Poll::Ready(Ok(Opened::End)),
             length => Poll::Ready(layers.open(&buffer[..length], plain).map_err(broken)),
         }

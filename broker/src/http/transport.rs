@@ -4,7 +4,9 @@
 //! means.
 
 use crate::clock::Tick;
+use crate::connection::attention::{Attention, look, wait};
 use crate::connection::layers::{Broken, Layers, Opened};
+use crate::connection::lookout::Lookout;
 use crate::connection::output::Output;
 use crate::connection::socket::{Sent, Socket};
 use crate::limits::{HANDSHAKE_MILLISECONDS, LINGER_MILLISECONDS};
@@ -15,6 +17,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// How long a connection may stay silent between two requests. Go's clients, which most of NSQ's
@@ -52,6 +55,8 @@ pub(super) struct Transport {
     output: Output,
     /// Steps since it had to wait.
     steps: u32,
+    /// Whether its client is looked for.
+    lookout: Lookout,
 }
 
 impl Transport {
@@ -64,6 +69,7 @@ impl Transport {
             consumed: 0,
             output: Output::default(),
             steps: 0,
+            lookout: Lookout::default(),
         }
     }
 
@@ -149,24 +155,30 @@ impl Transport {
         self.input.drain(..self.consumed);
         self.consumed = 0;
         let left = deadline.since(self.shard.clock.now().tick);
-        let Self { shard, socket, layers, input, steps, .. } = self;
-        let read = poll_fn(|context| {
+        let Self { shard, socket, layers, input, steps, lookout, .. } = self;
+        let mut read = |attention: &mut Attention<'_, '_>| {
             let mut buffer = shard.read_buffer.borrow_mut();
             let read = match layers {
                 Some(layers) => socket
-                    .poll_open(context, &mut buffer, layers, input)
+                    .poll_open(attention, &mut buffer, layers, input)
                     .map_ok(|opened| opened != Opened::End),
-                None => socket.poll_read(context, &mut buffer).map_ok(|length| {
+                None => socket.poll_read(attention, &mut buffer).map_ok(|length| {
                     input.extend_from_slice(&buffer[..length]);
                     0 < length
                 }),
             };
-            if read.is_pending() {
-                *steps = 0;
-            }
             read.map(|read| if read.is_ok_and(|is_open| is_open) { Ok(()) } else { Err(Ended) })
-        });
-        let read = within(left, read).await;
+        };
+        let (read, others_had_turns) = match look(shard, lookout, &mut read).await {
+            Poll::Ready(read) => read,
+            Poll::Pending => {
+                let waited = async { Ok(wait(shard, lookout, &mut read).await) };
+                within(left, waited).await.unwrap_or((Err(Ended), true))
+            }
+        };
+        if others_had_turns {
+            *steps = 0;
+        }
         if self.layers.as_ref().is_some_and(|layers| !layers.is_wire_empty()) {
             // TLS has something to say for itself, if only why it ends.
             self.send(|_| ()).await?;
@@ -249,10 +261,10 @@ fn ended(_: io::Error) -> Ended {
 }
 
 /// Waits for `work`, not longer than `longest`.
-async fn within(
+async fn within<T>(
     longest: Duration,
-    work: impl Future<Output = Result<(), Ended>>,
-) -> Result<(), Ended> {
+    work: impl Future<Output = Result<T, Ended>>,
+) -> Result<T, Ended> {
     // The timer is made only if the work has to wait.
     let deadline = async {
         glommio::timer::sleep(longest).await;

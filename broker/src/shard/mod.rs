@@ -46,6 +46,7 @@ use crate::clock::Clock;
 use crate::config::{Config, NSQ_VERSION};
 use crate::connection::Life;
 use crate::connection::handshakes::Handshakes;
+use crate::connection::lookout::Lookouts;
 use crate::connection::socket::Socket;
 use crate::http::client::Client;
 use crate::keys::ConnectionKey;
@@ -88,11 +89,14 @@ pub struct Shard {
     pub http_client: Client,
     /// Whose turn it is to shake hands.
     pub handshakes: Handshakes,
+    /// Who is looked for.
+    pub lookouts: Lookouts,
 }
 
 impl Shard {
     fn new(config: Rc<Config>, clock: Clock, state: State) -> Self {
         let http_client = Client::new(format!("nsqd/{NSQ_VERSION}"), config.client_tls.clone());
+        let lookouts = Lookouts::new(config.spin);
         Self {
             here: state.here,
             config,
@@ -105,6 +109,7 @@ impl Shard {
             read_buffer: RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice()),
             http_client,
             handshakes: Handshakes::default(),
+            lookouts,
         }
     }
 

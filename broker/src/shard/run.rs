@@ -7,6 +7,7 @@ use super::doors::Doors;
 use super::state::State;
 use crate::clock::{Clock, Tick};
 use crate::config::Config;
+use crate::connection::attention::Attention;
 use crate::connection::socket::Socket;
 use crate::limits::{BLOCKING_THREADS, MAILBOX_BATCHES_MAX};
 use crate::routing::placement::{Placement, ShardId};
@@ -45,7 +46,6 @@ pub fn run(start: Start, processors: CpuSet, clock: Clock) -> Result<(), String>
     let Start { config, doors, catalogue, stop } = start;
     let shards = usize::from(config.shards);
     let mesh: FullMesh<Batch> = MeshBuilder::full(shards, MAILBOX_BATCHES_MAX);
-    let spin = config.spin;
     // Never changed: the first core works with descriptors of its own.
     let first = Arc::new(FirstCore { doors, stop });
     let placement = if shards <= processors.len() {
@@ -58,7 +58,6 @@ pub fn run(start: Start, processors: CpuSet, clock: Clock) -> Result<(), String>
     let count = started.clone();
     let threads = LocalExecutorPoolBuilder::new(placement)
         .name("shard")
-        .spin_before_park(spin)
         // Only for O_DIRECT files, of which there are none.
         .io_memory(64 << 10)
         .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS))
@@ -303,7 +302,8 @@ async fn wait_for_stop(shard: Rc<Shard>, stop: std::os::unix::net::UnixStream) {
     let stop = std::net::TcpStream::from(OwnedFd::from(stop));
     if let Ok(socket) = Socket::adopt(stop) {
         // Whatever it is, a byte or an error: the signal's pipe is used for nothing else.
-        let read = poll_fn(|context| socket.poll_read(context, &mut [0])).await;
+        let read =
+            poll_fn(|context| socket.poll_read(&mut Attention::Wait(context), &mut [0])).await;
         tracing::debug!(?read, "told to stop");
     }
     shard.stop_all();
