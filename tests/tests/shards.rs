@@ -1,10 +1,13 @@
 //! Two cores or one: nobody outside can tell. Connections and topics land on either core, and all
 //! that `delivery` and `restart` promise holds across them. Ours alone: the real nsqd has no shards.
 
+use std::io::Write as _;
+use std::thread;
 use std::time::Duration;
 
 use tests::broker::Broker;
 use tests::client::{Client, Frame, Message, Seen, with_body};
+use tests::http::exchange;
 use tests::patience::{SOON, eventually};
 use tests::programs::{Maker, only_ours};
 
@@ -73,6 +76,54 @@ fn answers_keep_the_order_of_commands_over_both_cores() {
     let counted: i64 =
         topics().iter().map(|topic| broker.topic_count(topic, "message_count")).sum();
     assert_eq!(counted, 4 * 1001);
+}
+
+#[test]
+fn http_connections_go_to_the_core_of_their_topic_and_lose_no_request_on_the_way() {
+    if !only_ours("the real nsqd has no shards") {
+        return;
+    }
+    let mut broker = Broker::with(&["--shards=2", "--log-level=debug"]);
+    // Each publishes to one topic after another, 50 messages each, all sent before any is answered.
+    let conversations: Vec<Vec<u8>> = (0..4)
+        .map(|connection| {
+            let mut bytes = Vec::new();
+            for number in 0..TOPICS * 50 {
+                let end = if number + 1 == TOPICS * 50 { "Connection: close\r\n" } else { "" };
+                let (topic, body) = (number / 50, format!("{number} of {connection}"));
+                write!(
+                    bytes,
+                    "POST /pub?topic=topic-{topic} HTTP/1.1\r\nHost: x\r\n{end}\
+                     Content-Length: {}\r\n\r\n{body}",
+                    body.len()
+                )
+                .expect("there is memory");
+            }
+            bytes
+        })
+        .collect();
+    let address = broker.http;
+    thread::scope(|scope| {
+        for conversation in &conversations {
+            scope.spawn(move || {
+                let answers = String::from_utf8(exchange(address, conversation)).expect("text");
+                assert_eq!(answers.matches("HTTP/1.1 200 OK\r\n").count(), TOPICS * 50);
+                assert_eq!(answers.matches("HTTP/1.1").count(), TOPICS * 50);
+            });
+        }
+    });
+    for (number, topic) in topics().iter().enumerate() {
+        let mut consumer = broker.subscribed(topic, "c");
+        consumer.ready(2500);
+        let mut expected: Vec<_> = (0..4)
+            .flat_map(|connection| {
+                (number * 50..(number + 1) * 50).map(move |body| format!("{body} of {connection}"))
+            })
+            .collect();
+        expected.sort();
+        assert_eq!(texts(&consumer.messages(200)), expected);
+    }
+    broker.process.logged("goes to the core of its topic");
 }
 
 #[test]

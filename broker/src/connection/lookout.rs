@@ -31,7 +31,7 @@ const TRIED_AFTER_MAX: u16 = 1024;
 /// Clients of a core that are looked for at the same time: each time they cost a system call.
 const LOOKED_FOR_MAX: u32 = 4;
 /// A core that only looks hears nobody else: the longest that it does.
-const UNHEARD_MAX: Duration = Duration::from_micros(200);
+const UNHEARD_MAX: Duration = Duration::from_micros(100);
 
 /// What one connection has learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,10 +270,10 @@ mod tests {
     }
 
     #[test]
-    fn others_are_heard_every_200_microseconds() {
+    fn others_are_heard_every_100_microseconds() {
         let core = core();
         core.heard(Tick(1_000_000));
-        assert!(!core.must_hear(Tick(1_200_000)));
-        assert!(core.must_hear(Tick(1_200_001)));
+        assert!(!core.must_hear(Tick(1_100_000)));
+        assert!(core.must_hear(Tick(1_100_001)));
     }
 }

@@ -4,6 +4,7 @@
 //! body means.
 
 use super::transport::Transport;
+use crate::routing::placement::ShardId;
 use crate::shard::Shard;
 use protocol::http::body::{BodyError, BodyReader};
 use protocol::http::request::{BodyLength, Head};
@@ -17,6 +18,8 @@ pub(super) struct Incoming<'a> {
     pub(super) shard: &'a Rc<Shard>,
     /// Its head.
     pub(super) head: &'a Head,
+    /// The core that owns the topic it published to.
+    pub(super) published_to: Option<ShardId>,
     transport: &'a mut Transport,
     body: Body,
 }
@@ -43,7 +46,7 @@ pub(super) enum NoBody {
 
 impl<'a> Incoming<'a> {
     pub(super) fn new(shard: &'a Rc<Shard>, head: &'a Head, transport: &'a mut Transport) -> Self {
-        Self { shard, head, transport, body: Body::Unread }
+        Self { shard, head, published_to: None, transport, body: Body::Unread }
     }
 
     /// Whether the head announces more than `limit` bytes of body.

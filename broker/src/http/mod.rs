@@ -24,6 +24,7 @@
 //! | `/debug/...` | [`debug`] |
 //! | one request while it is served, and its body | [`incoming`] |
 //! | bytes, and how long they may take | [`transport`] |
+//! | moving to the core of a topic | [`handoff`] |
 //! | requests of our own | [`client`] |
 
 mod about;
@@ -33,6 +34,7 @@ pub mod client;
 mod config;
 mod debug;
 mod drain;
+pub mod handoff;
 mod health;
 mod incoming;
 mod metrics;
@@ -46,8 +48,10 @@ mod transport;
 use crate::config::TlsRequired;
 use crate::connection::peer::Peer;
 use crate::connection::socket::Socket;
-use crate::routing::request::Door;
+use crate::routing::placement::{Following, ShardId};
+use crate::routing::request::{Door, Request};
 use crate::shard::Shard;
+use handoff::Traveller;
 use incoming::Incoming;
 use protocol::http::date::http_date;
 use protocol::http::request::{BadRequest, Head, Method, parse_head, stray_line_ends};
@@ -60,7 +64,7 @@ use transport::{Ended, Transport};
 
 /// Serves one HTTP connection, which came in by `door`, until one of the two sides has enough.
 pub async fn serve(shard: Rc<Shard>, socket: Rc<Socket>, peer: Peer, door: Door) {
-    let _counted = Counted::new(shard.clone());
+    let counted = Counted::new(shard.clone());
     let mut transport = Transport::new(shard.clone(), socket);
     if door == Door::Https
         && let Err(reason) = transport.begin_tls().await
@@ -68,10 +72,66 @@ pub async fn serve(shard: Rc<Shard>, socket: Rc<Socket>, peer: Peer, door: Door)
         tracing::warn!("http: TLS handshake error from {peer}: {reason}");
         return;
     }
-    // How it ended interests nobody: either side may close whenever it likes.
-    if serve_requests(&shard, &mut transport, peer).await.is_ok() {
-        transport.close().await;
+    serve_to_the_end(shard, counted, transport, peer, false).await;
+}
+
+/// Goes on with a connection that another core has served.
+pub async fn go_on(shard: Rc<Shard>, traveller: Traveller) {
+    let counted = Counted::new(shard.clone());
+    let Traveller { stream, peer, layers, unread } = traveller;
+    match Socket::adopt(stream) {
+        Ok(socket) => {
+            let transport = Transport::arrived(shard.clone(), Rc::new(socket), layers, unread);
+            serve_to_the_end(shard, counted, transport, peer, true).await;
+        }
+        Err(error) => tracing::error!("http: client({peer}): failed to take it in - {error}"),
     }
+}
+
+/// Serves one request after another, here or, in the end, on another core.
+async fn serve_to_the_end(
+    shard: Rc<Shard>,
+    counted: Counted,
+    mut transport: Transport,
+    peer: Peer,
+    mut after_post: bool,
+) {
+    let mut following = Following::default();
+    loop {
+        match serve_request(&shard, &mut transport, peer, after_post, &mut following).await {
+            Ok(Next::Request { is_after_post }) => after_post = is_after_post,
+            Ok(Next::Leave(to)) => match transport.leave(peer) {
+                Ok(traveller) => {
+                    tracing::debug!("http: {peer} goes to the core of its topic");
+                    let request = Request::ArriveByHttp(Box::new(traveller));
+                    shard.state.borrow_mut().outboxes.push(to, request);
+                    // It is counted there.
+                    return drop(counted);
+                }
+                Err(error) => {
+                    tracing::error!("http: failed to move {peer} to another core - {error}");
+                    following.stay();
+                    after_post = true;
+                }
+            },
+            Ok(Next::Close) => return transport.close().await,
+            // How it ended interests nobody: either side may close whenever it likes.
+            Err(Ended) => return,
+        }
+    }
+}
+
+/// What becomes of a connection after a request.
+enum Next {
+    /// Another.
+    Request {
+        /// The one before was a POST.
+        is_after_post: bool,
+    },
+    /// Another, on the core of the topic that it publishes to.
+    Leave(ShardId),
+    /// It is over, and what was answered is still on its way.
+    Close,
 }
 
 /// A connection in the number of those that its core has.
@@ -98,27 +158,29 @@ impl Drop for Counted {
     }
 }
 
-/// Serves one request after another. An orderly end is `Ok`: what was answered is still on its way.
-async fn serve_requests(
+/// Serves the next request.
+async fn serve_request(
     shard: &Rc<Shard>,
     transport: &mut Transport,
     peer: Peer,
-) -> Result<(), Ended> {
-    let mut after_post = false;
-    loop {
-        let head = match next_head(transport, after_post).await? {
-            Ok(head) => head,
-            Err(refused) => {
-                let answer = refused.answer(&date(shard));
-                transport.send(|bytes| bytes.extend_from_slice(&answer)).await?;
-                return Ok(());
-            }
-        };
-        after_post = head.method == Method::Post;
-        let exchange = serve_one(shard, transport, peer, &head).await?;
-        if !exchange.keep_alive {
-            return Ok(());
+    after_post: bool,
+    following: &mut Following,
+) -> Result<Next, Ended> {
+    let head = match next_head(transport, after_post).await? {
+        Ok(head) => head,
+        Err(refused) => {
+            let answer = refused.answer(&date(shard));
+            transport.send(|bytes| bytes.extend_from_slice(&answer)).await?;
+            return Ok(Next::Close);
         }
+    };
+    let (exchange, published_to) = serve_one(shard, transport, peer, &head).await?;
+    if !exchange.keep_alive {
+        return Ok(Next::Close);
+    }
+    match published_to {
+        Some(owner) if following.published_to(owner, shard.here) => Ok(Next::Leave(owner)),
+        _ => Ok(Next::Request { is_after_post: head.method == Method::Post }),
     }
 }
 
@@ -157,13 +219,14 @@ async fn next_head(
     }
 }
 
-/// Serves one request: routes it, has it answered, sends the answer, logs it.
+/// Serves one request: routes it, has it answered, sends the answer, logs it. Says, too, which core
+/// owns the topic that was published to.
 async fn serve_one(
     shard: &Rc<Shard>,
     transport: &mut Transport,
     peer: Peer,
     head: &Head,
-) -> Result<Exchange, Ended> {
+) -> Result<(Exchange, Option<ShardId>), Ended> {
     let begun = shard.clock.now().tick;
     let is_refused_without_tls =
         shard.config.tls_required == TlsRequired::Everywhere && !transport.has_tls();
@@ -178,6 +241,7 @@ async fn serve_one(
             Routed::Respond(response) => (response, true),
         }
     };
+    let published_to = incoming.published_to;
     // Before the answer, which says whether the connection goes on.
     let is_passed = incoming.pass_body().await;
     let goes_on = is_passed && !shard.state.borrow().stopping;
@@ -195,7 +259,7 @@ async fn serve_one(
     }
     let date = date(shard);
     transport.send(|bytes| response.encode(bytes, &date, exchange)).await?;
-    Ok(exchange)
+    Ok((exchange, published_to))
 }
 
 /// The value of the `Date` header now.

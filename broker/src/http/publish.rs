@@ -39,7 +39,7 @@ pub(super) async fn publish(incoming: &mut Incoming<'_>) -> Result<Response, Ref
             return Err(refused);
         }
     };
-    answer(shard.publish(topic, delay, Batch { count: None, region }).await)
+    keep(incoming, topic, delay, Batch { count: None, region }).await
 }
 
 /// Publishes the messages that the body holds, all of them or none.
@@ -64,12 +64,24 @@ pub(super) async fn publish_many(incoming: &mut Incoming<'_>) -> Result<Response
         if is_binary(&query) { binary_batch(body, limits) } else { lines(&body, limits) }
     });
     match batch {
-        Ok(batch) if batch.count != Some(0) => answer(shard.publish(topic, None, batch).await),
+        Ok(batch) if batch.count != Some(0) => keep(incoming, topic, None, batch).await,
         nothing => {
             create(incoming, topic).await;
             nothing.and(answer(Ok(())))
         }
     }
+}
+
+/// Publishes, and waits until the messages are kept.
+async fn keep(
+    incoming: &mut Incoming<'_>,
+    topic: TopicName,
+    delay: Option<Duration>,
+    batch: Batch,
+) -> Result<Response, Refused> {
+    let shard = incoming.shard;
+    incoming.published_to = Some(shard.state.borrow().placement.owner_of(topic));
+    answer(shard.publish(topic, delay, batch).await)
 }
 
 /// Makes the topic of a request that publishes nothing.

@@ -8,7 +8,9 @@ use crate::connection::attention::{Attention, look, wait};
 use crate::connection::layers::{Broken, Layers, Opened};
 use crate::connection::lookout::Lookout;
 use crate::connection::output::Output;
+use crate::connection::peer::Peer;
 use crate::connection::socket::{Sent, Socket};
+use crate::http::handoff::Traveller;
 use crate::limits::{HANDSHAKE_MILLISECONDS, LINGER_MILLISECONDS};
 use crate::shard::Shard;
 use crate::shard::statistics::breathe;
@@ -71,6 +73,28 @@ impl Transport {
             steps: 0,
             lookout: Lookout::default(),
         }
+    }
+
+    /// One that another core has served until now.
+    pub(super) fn arrived(
+        shard: Rc<Shard>,
+        socket: Rc<Socket>,
+        layers: Option<Box<Layers>>,
+        unread: Vec<u8>,
+    ) -> Self {
+        Self { layers, input: unread, ..Self::new(shard, socket) }
+    }
+
+    /// What travels to another core between a POST and the next request, when all answers were sent.
+    /// This is of no use any more then.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left; it stays as it was.
+    pub(super) fn leave(&mut self, peer: Peer) -> io::Result<Traveller> {
+        debug_assert!(self.has_sent_all(), "answers do not travel");
+        let stream = self.socket.duplicate()?;
+        let unread = self.input.split_off(self.consumed);
+        Ok(Traveller { stream, peer, layers: self.layers.take(), unread })
     }
 
     /// Whether there is TLS.

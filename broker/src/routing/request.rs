@@ -7,6 +7,7 @@
 
 use crate::connection::answers::AnswerPlace;
 use crate::connection::handoff::Traveller;
+use crate::http;
 use crate::keys::ConnectionKey;
 use crate::log::Glimpse;
 use crate::stats::measures::Measures;
@@ -33,6 +34,8 @@ pub enum Request {
     /// A connection arrives, with everything it is: from where it was to the owner of its topic.
     /// Not answered.
     Arrive(Box<Traveller>),
+    /// Serve this HTTP connection from now on. Not answered.
+    ArriveByHttp(Box<http::handoff::Traveller>),
     /// A new connection, from the core that accepts to the one with the fewest. Not answered.
     Accept {
         /// The socket.

@@ -236,6 +236,9 @@ impl Shard {
                     traveller.session.peer
                 ),
             },
+            Request::ArriveByHttp(traveller) => {
+                glommio::spawn_local(crate::http::go_on(self.clone(), *traveller)).detach();
+            }
             Request::Accept { stream, door } => self.welcome(stream, door),
             Request::Load { connections } => {
                 self.state.borrow_mut().loads[usize::from(from.0)] = connections;
