@@ -7,7 +7,6 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::patience::{SOON, eventually};
 use crate::process::{Process, run};
 use crate::programs::{installed_client, workspace};
 
@@ -209,9 +208,10 @@ impl Consumer {
     /// When the client fails or does not end in time.
     pub fn report(mut self) -> Report {
         let status = self.process.ended_within(LIMIT);
+        let line = self.process.whole_output().pop();
         let log = self.process.log();
         assert!(status.success(), "{:?} cannot consume: {log}", self.library);
-        let line = eventually(SOON, "the last line is read", || self.process.output().pop());
+        let line = line.unwrap_or_else(|| panic!("{:?} reports nothing: {log}", self.library));
         let number = |key: &str| {
             let found = line.split(' ').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
             found.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no {key} in {line}"))

@@ -80,7 +80,8 @@ impl Process {
             let line = find(&self.log, part);
             if line.is_none() && ended {
                 // The reader of the log may be a moment behind the end of the process.
-                thread::sleep(Duration::from_millis(100));
+                let whole = || (Arc::strong_count(&self.log) == 1).then_some(());
+                let _still_written_by_another = eventually_or(SOON, whole).is_none();
                 let line = find(&self.log, part);
                 assert!(line.is_some(), "{} ended; its log:\n{}", self.name, self.log());
                 return line;
