@@ -18,6 +18,7 @@ pub mod library;
 pub mod lookup_server;
 pub mod nsqadmin;
 pub mod patience;
+pub mod port;
 pub mod process;
 pub mod programs;
 pub mod register;

@@ -1,9 +1,11 @@
-//! A running `nsqlookupd` on ports of its own. Knows its flags and the log lines that name the ports.
+//! A running `nsqlookupd` on ports of its own, which stay its own while it is started again. Knows its
+//! flags and the log lines that name the ports.
 
 use std::net::SocketAddr;
 use std::process::Command;
 
 use crate::http::{self, Answer};
+use crate::port::Port;
 use crate::process::Process;
 use crate::programs::{Maker, under_test};
 
@@ -17,6 +19,7 @@ pub struct LookupServer {
     /// Where clients ask.
     pub http: SocketAddr,
     maker: Maker,
+    _ports: [Port; 2],
 }
 
 impl LookupServer {
@@ -29,7 +32,9 @@ impl LookupServer {
     /// A directory of either maker.
     #[must_use]
     pub fn of(maker: Maker) -> Self {
-        Self::at(maker, ["127.0.0.1:0", "127.0.0.1:0"])
+        let ports = [Port::any(), Port::any()];
+        let [tcp, http] = ports.each_ref().map(|port| port.address);
+        Self { process: launch(maker, tcp, http), tcp, http, maker, _ports: ports }
     }
 
     /// Ends the directory with SIGTERM and starts it again, empty, at the same addresses.
@@ -39,21 +44,7 @@ impl LookupServer {
     pub fn restart(&mut self) {
         let status = self.process.terminate();
         assert_eq!(status.code(), Some(0), "{}", self.process.log());
-        *self = Self::at(self.maker, [&self.tcp.to_string(), &self.http.to_string()]);
-    }
-
-    fn at(maker: Maker, [tcp, http]: [&str; 2]) -> Self {
-        let mut process = Process::start(
-            Command::new(maker.program("nsqlookupd"))
-                .arg(format!("--tcp-address={tcp}"))
-                .arg(format!("--http-address={http}"))
-                .arg("--broadcast-address=127.0.0.1"),
-        );
-        let tcp = process.logged("TCP: listening on ");
-        let http = process.logged("HTTP: listening on ");
-        let address = |text: &str| text.trim().parse().expect("the log names an address");
-        let (tcp, http) = (address(&tcp), address(&http));
-        Self { process, tcp, http, maker }
+        self.process = launch(self.maker, self.tcp, self.http);
     }
 
     /// The flag by which a broker finds this directory.
@@ -73,4 +64,16 @@ impl LookupServer {
     pub fn post(&self, target: &str) -> Answer {
         http::post(self.http, target, b"")
     }
+}
+
+fn launch(maker: Maker, tcp: SocketAddr, http: SocketAddr) -> Process {
+    let mut process = Process::start(
+        Command::new(maker.program("nsqlookupd"))
+            .arg(format!("--tcp-address={tcp}"))
+            .arg(format!("--http-address={http}"))
+            .arg("--broadcast-address=127.0.0.1"),
+    );
+    process.logged(&format!("TCP: listening on {tcp}"));
+    process.logged(&format!("HTTP: listening on {http}"));
+    process
 }

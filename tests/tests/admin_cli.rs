@@ -8,6 +8,7 @@ use tests::broker::Broker;
 use tests::client::Message;
 use tests::lookup_server::LookupServer;
 use tests::patience::{SOON, eventually};
+use tests::port::Port;
 use tests::process::{Ended, Process, run};
 use tests::programs::{ours, skipped};
 use tests::terminal::Terminal;
@@ -119,15 +120,16 @@ fn pub_shows_at_a_terminal_how_far_it_is() {
     let address = format!("--nsqd-tcp-address={}", broker.tcp);
     let folder = tempfile::TempDir::new().expect("the temporary folder can be written");
     let file = folder.path().join("lines");
-    fs::write(&file, "a line\n".repeat(100)).expect("it can be written");
+    // It takes ten seconds, in which it is to be seen.
+    fs::write(&file, "a line\n".repeat(50)).expect("it can be written");
     let file = file.to_str().expect("paths are text");
-    let arguments = ["pub", "--topic=t", "--rate=40", &address, file];
+    let arguments = ["pub", "--topic=t", "--rate=5", &address, file];
     let program = ours("admin-cli");
     let Some(terminal) = Terminal::run((80, 24), &[], &program, &arguments) else { return };
     let line = terminal.shows_line(&["[", "#", "%", "messages", "/s", " left"]);
     assert!(line.chars().count() < 80, "{line}");
     let screen = terminal.ended();
-    assert!(screen[1].starts_with("published 100 messages to t"), "{screen:#?}");
+    assert!(screen[1].starts_with("published 50 messages to t"), "{screen:#?}");
     assert_eq!(screen[2], "ended with 0");
 }
 
@@ -272,7 +274,7 @@ fn tail_says_when_its_channel_will_be_the_only_one_of_the_topic() {
         let mut tail = Process::start(command.arg("tail").arg(&way).args(flags));
         tail.logged("admin-cli: subscribed to ");
         assert!(tail.terminate().success(), "{}", tail.log());
-        tail.log()
+        tail.whole_log()
     };
     let log = log_of(&["--topic=shared"]);
     assert!(!log.contains("has no channel"), "{log}");
@@ -316,10 +318,8 @@ fn stat_as_json_is_an_object_a_line() {
 
 #[test]
 fn what_does_not_answer_is_named_with_status_1() {
-    // A port that was free a moment ago, and on which nothing listens.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = free.local_addr().expect("it has an address").to_string();
-    drop(free);
+    let nobody = Port::any();
+    let address = nobody.address.to_string();
     let nsqd_http = format!("--nsqd-http-address={address}");
     let lookupd = format!("--lookupd-http-address={address}");
     let nsqd_tcp = format!("--nsqd-tcp-address={address}");

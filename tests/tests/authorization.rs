@@ -1,7 +1,6 @@
 //! AUTH: what is asked of authorization servers, what they grant, and every refusal. All of it is
 //! NSQ behaviour, so each test runs against the real nsqd as well, in the same run.
 
-use std::net::TcpListener;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -15,6 +14,7 @@ use tests::broker::Broker;
 use tests::client::{Client, Frame, Seen, many, with_body};
 use tests::layers::Certificates;
 use tests::patience::{SOON, eventually};
+use tests::port::Port;
 use tests::process::Process;
 use tests::programs::{Maker, only_ours, ours, real, under_test};
 
@@ -299,8 +299,8 @@ fn what_is_past_its_time_is_asked_for_again_at_the_next_command_that_needs_it() 
 #[test]
 fn one_server_after_another_is_asked_until_one_answers() {
     with_each(|maker| {
-        // Nobody listens there any more.
-        let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let nobody = Port::any();
+        let gone = nobody.address;
         let broken = AuthServer::start(|_| Told::status("500 Internal Server Error"));
         let good = AuthServer::start(|_| grants(3600, EVERYTHING));
         let gone = format!("--auth-http-address={gone}");
@@ -460,7 +460,8 @@ fn ours_carries_what_a_client_may_from_core_to_core_and_keeps_secrets_out_of_the
         }
         grants(3600, EVERYTHING)
     });
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Port::any();
+    let gone = nobody.address;
     let gone = format!("--auth-http-address=http://ann:hidden-word@{gone}/?key=hidden-key");
     let flags = [&server.flag(), "--shards=2", "--log-level=debug"];
     let broker = Broker::with(&flags);
