@@ -594,7 +594,11 @@ fn a_broker_that_is_gone_is_named_and_connected_to_again() {
         let pause = "--consumer-opt=lookupd_poll_interval,4m";
         let flags = ["--topic=t", "--channel=c", pause, &address];
         let mut tool = start(maker, "nsq_tail", &flags);
-        subscribed(&broker, "t", "c");
+        // It has read all that it was sent: else the connection would be reset, not closed.
+        eventually(SOON, "it is ready", || {
+            let ready = broker.channel("t", "c")?["clients"][0]["ready_count"].as_u64()?;
+            (0 < ready).then_some(())
+        });
         let port = broker.tcp.port();
         broker.process.kill();
         tool.logged("re-connecting in 4m0s");
@@ -647,9 +651,9 @@ fn an_output_that_takes_no_more_ends_nsq_tail() {
         let channel = channel(maker);
         broker.order(&format!("/channel/delete?topic=t&channel={channel}"));
         broker.order(&format!("/channel/create?topic=t&channel={channel}"));
-        for _ in 0..200 {
-            broker.client().publish("t", b"one of many");
-        }
+        // More than a pipe holds, lest all be written before `head` is there.
+        let body = format!("one of many{}", ".".repeat(2_000));
+        broker.client().publish_many("t", &vec![body.as_str(); 300]);
         let address = at("nsqd-tcp-address", broker.tcp);
         let program = command(maker, "nsq_tail", &[]).get_program().to_owned();
         let mut shell = std::process::Command::new("sh");
@@ -659,7 +663,7 @@ fn an_output_that_takes_no_more_ends_nsq_tail() {
             .arg(program)
             .args([&channel, &address]);
         let ended = run_command(&mut shell, b"");
-        assert_eq!(&*ended.output, b"one of many\n", "{ended:?}");
+        assert_eq!(ended.output, format!("{body}\n").as_bytes(), "{ended:?}");
         // A shell says 128 and the signal's number.
         assert!(ended.log.lines().any(|line| line == "141"), "{maker:?}: {ended:?}");
     }

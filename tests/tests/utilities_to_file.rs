@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use tests::broker::Broker;
 use tests::lookup_server::LookupServer;
 use tests::patience::{SOON, eventually};
+use tests::port::Port;
 use tests::process::Process;
 use tests::programs::Maker;
 use tests::small_disk::SmallDisk;
@@ -26,8 +27,9 @@ const NAME: &str = "nsq_to_file";
 const NO_TICKS: &str = "--sync-interval=1h";
 /// A time that does not change.
 const NO_TIME: &str = "--datetime-format=then";
-/// For what cannot be waited for by looking: the program has read what was sent to it.
-const A_MOMENT: Duration = Duration::from_millis(500);
+/// For what cannot be waited for by looking: the program has read what was sent to it, though not before
+/// a quarter of a second, or has done what a signal told it to.
+const A_MOMENT: Duration = Duration::from_millis(2500);
 
 /// A utility at work, with a channel and folders of its own.
 struct Tool {
@@ -124,7 +126,7 @@ impl Tool {
     }
 
     fn outcome(mut self) -> Outcome {
-        let status = self.process.ended_within(Duration::from_secs(40));
+        let status = self.process.ended_within(Duration::from_secs(120));
         // The last lines may be a moment behind the end.
         drop(self.process.whole_log());
         Outcome { exit_code: status.code(), files: self.files(), log: self.log() }
@@ -208,18 +210,20 @@ impl Pair {
         self.unfinished(0);
     }
 
-    /// Publishes messages in one go, and waits until so many are not finished.
+    /// Publishes messages in one go, and waits until so many are not finished: they have been sent, but
+    /// nothing says that they have been read.
     fn more(&self, bodies: &[&str], unfinished: i64) {
         self.broker.client().publish_many("t", bodies);
         self.unfinished(unfinished);
+        sleep(A_MOMENT);
     }
 
+    /// Waits until so many messages are not finished. What is finished has been written and synced.
     fn unfinished(&self, count: i64) {
         for tool in &self.tools {
             self.broker.count_becomes("t", tool.channel, "depth", 0);
             self.broker.count_becomes("t", tool.channel, "in_flight_count", count);
         }
-        sleep(A_MOMENT);
     }
 
     fn signal(&self, signal: Signal) {
@@ -298,7 +302,8 @@ fn check_plain_files(broker: Maker) {
     let name = format!("t.{}.then.log", hostname());
     for tool in &pair.tools {
         // What is not synced yet can be read.
-        assert_eq!(tool.files(), [file(&name, "one\ntwo\n \nfour\nfü\u{0}nf\n")]);
+        let whole = [file(&name, "one\ntwo\n \nfour\nfü\u{0}nf\n")];
+        eventually(SOON, "all is written", || (tool.files() == whole).then_some(()));
     }
     let outcome = pair.end();
     assert_eq!(outcome.exit_code, Some(0));
@@ -397,6 +402,7 @@ fn check_intervals(broker: Maker) {
         fs::write(folder.join("f-000001"), "there").expect("a file can be made");
     });
     pair.first("one");
+    sleep(Duration::from_millis(400));
     pair.first("two");
     let outcome = pair.end();
     let files = [file("f-000000", "one\n"), file("f-000001", "there"), file("f-000002", "two\n")];
@@ -424,7 +430,7 @@ fn check_intervals(broker: Maker) {
     let pair = Pair::start(broker, &[&ticking[..], &["--skip-empty-files"]].concat());
     pair.first("one");
     pair.say("INFO: [t/c] TIME since last open, rotating...");
-    sleep(A_MOMENT);
+    sleep(Duration::from_millis(500));
     let outcome = pair.end();
     assert_eq!(outcome.files, [file("f-000000", "one\n")]);
     assert_eq!(outcome.log.len(), 3, "{outcome:?}");
@@ -435,6 +441,8 @@ fn check_times(broker: Maker) {
     let flags = [&flags[..], &["--datetime-format=%S.000", NO_TICKS]].concat();
     let pair = Pair::start(broker, &flags);
     pair.first("one");
+    // The name tells milliseconds.
+    sleep(Duration::from_millis(20));
     pair.first("two");
     pair.signal(Signal::TERM);
     let outcomes = pair.tools.map(|tool| {
@@ -548,8 +556,8 @@ fn check_hang_up(broker: Maker) {
         pair.more(&["two"], 1);
         pair.signal(Signal::HUP);
         pair.unfinished(0);
+        // The second finds nothing to do, whether it comes before the next message or behind it.
         pair.signal(Signal::HUP);
-        sleep(A_MOMENT);
         pair.first("three");
         let expected: Vec<_> = files.iter().map(|(name, text)| file(name, text)).collect();
         assert_eq!(pair.end().files, expected);
@@ -733,11 +741,16 @@ fn check_kills(broker: Maker) {
             before = finished(&broker);
         }
         // What is left is read by somebody else.
-        eventually(SOON, "the messages of the dead come back", || {
-            (broker.count("t", "ours", "in_flight_count") == 0).then_some(())
+        let left = eventually(SOON, "the messages of the dead come back", || {
+            let channel = broker.channel("t", "ours")?;
+            let unanswered = ["in_flight_count", "deferred_count"];
+            unanswered.iter().all(|&key| channel[key] == 0).then(|| channel["depth"].as_u64())?
         });
-        let left = usize::try_from(broker.count("t", "ours", "depth")).expect("a count");
-        let mut reader = broker.subscribed("t", "ours");
+        let left = usize::try_from(left).expect("a count");
+        // It has more time than the broker gives by itself, lest anything come to it twice.
+        let mut reader = broker.client();
+        reader.identify(r#"{"msg_timeout":600000}"#);
+        reader.subscribe("t", "ours");
         reader.ready(2500);
         let mut found = BTreeSet::new();
         for _ in 0..left {
@@ -987,7 +1000,8 @@ fn topics_are_found_though_one_nsqlookupd_does_not_answer_and_never_by_nsqs() {
     if !utility::is_here(NAME) {
         return;
     }
-    let gone = LookupServer::of(Maker::Ours).http;
+    let nobody = Port::any();
+    let gone = nobody.address;
     let lookup = LookupServer::of(Maker::Ours);
     let broker = Broker::of(Maker::Ours, &[&lookup.flag()]);
     broker.client().publish("t", b"one");
@@ -1024,12 +1038,13 @@ fn a_setting_that_is_none_is_passed_over() {
     flags.extend(options.iter().map(String::as_str));
     let clients = MAKERS.map(|maker| {
         let tool = Tool::start(maker, &flags);
-        let client = eventually(SOON, "it has subscribed", || {
+        let client = eventually(SOON, "it has subscribed and is ready", || {
             let stats = broker.get("/stats?format=json").json();
             let channels = stats["topics"][0]["channels"].as_array()?.clone();
             let channel =
                 channels.into_iter().find(|channel| channel["channel_name"] == tool.channel)?;
-            Some(channel["clients"].as_array()?.first()?.clone())
+            let client = channel["clients"].as_array()?.first()?.clone();
+            (client["ready_count"] != 0).then_some(client)
         });
         ["client_id", "user_agent", "ready_count"].map(|key| client[key].to_string())
     });

@@ -1,8 +1,8 @@
 //! `nsq_to_http`, NSQ's own and ours: the same messages, the same flags and the same web server, and
 //! what the server is asked has to be the same to the byte, but for the order of headers.
 
-use std::net::TcpListener;
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -10,12 +10,13 @@ use tests::broker::Broker;
 use tests::layers::Certificates;
 use tests::lookup_server::LookupServer;
 use tests::patience::eventually;
+use tests::port::Port;
 use tests::process::Process;
 use tests::programs::Maker;
 use tests::utility::{self, MAKERS, is_here, masked};
 use tests::web_server::{Reaction, Request, WebServer};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// One run of the utility: messages lie in a topic, go out, and are gone.
 struct Run<'a> {
@@ -85,10 +86,24 @@ impl Run<'_> {
             request.headers.iter_mut().for_each(|line| *line = plain(line));
         }
         requests.sort();
-        let log = masked(&plain(&process.log()));
+        let log = masked(&plain(&process.whole_log()));
         // NSQ's says it or not, whichever of its threads is faster.
         let log = log.iter().filter(|line| !line.ends_with("finished draining, cleanup exiting"));
         Done { requests, log: log.map(|line| without_chance(line)).collect() }
+    }
+
+    /// What NSQ's does, and what ours does. They do it at the same time, as both may have to wait.
+    fn both(
+        &self,
+        react: impl Fn(&Request, usize) -> Reaction + Send + Sync + Clone + 'static,
+    ) -> [Done; 2] {
+        thread::scope(|scope| {
+            let runs = MAKERS.map(|maker| {
+                let react = react.clone();
+                scope.spawn(move || self.of(maker, Maker::Ours, react))
+            });
+            runs.map(|run| run.join().expect("a run comes to its end"))
+        })
     }
 
     /// What NSQ's does, which is what ours does, too.
@@ -96,7 +111,7 @@ impl Run<'_> {
         &self,
         react: impl Fn(&Request, usize) -> Reaction + Send + Sync + Clone + 'static,
     ) -> Done {
-        let [theirs, ours] = MAKERS.map(|maker| self.of(maker, Maker::Ours, react.clone()));
+        let [theirs, ours] = self.both(react);
         assert_eq!(ours.requests, theirs.requests, "{:?}\n{:#?}", self.flags, ours.log);
         theirs
     }
@@ -255,7 +270,6 @@ fn failures_are_logged_in_the_same_words() {
         Reaction::Says(answer.to_owned())
     };
     let half: React = |_, _| Reaction::SaysAndCloses("HTTP/1.1 200 OK\r\nConten".to_owned());
-    let wait = "--http-client-request-timeout=300ms";
     let cases: [(&str, React, usize); 13] = [
         ("--post=http://SERVER/a", fails, 3),
         ("--post=http://SERVER/a", closes, 3),
@@ -272,9 +286,12 @@ fn failures_are_logged_in_the_same_words() {
         ("--get=http://SERVER/%%zz%s", ok, 0),
     ];
     for (flag, react, requests) in cases {
-        let flags = [&[flag, wait], &IMPATIENT[..]].concat();
+        // Only where nothing else comes may time run out.
+        let limit = if react as usize == hangs as usize { "3s" } else { "10m" };
+        let wait = format!("--http-client-request-timeout={limit}");
+        let flags = [&[flag, wait.as_str()], &IMPATIENT[..]].concat();
         let run = Run { flags: &flags, bodies: &[b"m"], requests };
-        let [theirs, ours] = MAKERS.map(|maker| run.of(maker, Maker::Ours, react));
+        let [theirs, ours] = run.both(react);
         assert_eq!(ours.requests, theirs.requests, "{flag}");
         assert_eq!(ours.requests.len(), requests, "{flag}");
         let [theirs_said, ours_said] =
@@ -358,7 +375,7 @@ fn a_body_that_does_not_end_is_no_failure() {
     ];
     for answer in answers {
         let flags =
-            [&["--post=http://SERVER/", "--http-client-request-timeout=500ms"], &IMPATIENT[..]]
+            [&["--post=http://SERVER/", "--http-client-request-timeout=3s"], &IMPATIENT[..]]
                 .concat();
         let run = Run { flags: &flags, bodies: &[b"m"], requests: 1 };
         let done = run.same(move |_, _| Reaction::SaysAndHangs(answer.to_owned()));
@@ -386,7 +403,9 @@ fn chunks_and_keep_alive_are_understood() {
                 let served = std::sync::atomic::AtomicUsize::new(0);
                 move |_, before| {
                     let total = served.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                    assert_eq!(before, total, "another connection");
+                    // Go's client gives up a connection that was not done with a request for 50 ms
+                    // after its answer, as on a busy machine.
+                    assert!(maker == Maker::Real || before == total, "another connection");
                     Reaction::Says(answer.to_owned())
                 }
             });
@@ -431,9 +450,8 @@ fn a_dead_address_leaves_the_pool_after_its_first_failure() {
     }
     let bodies: Vec<Vec<u8>> = (0..20).map(|number: u8| vec![b'a' + number]).collect();
     let bodies: Vec<&[u8]> = bodies.iter().map(Vec::as_slice).collect();
-    // A port on which nobody listens.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let dead = format!("--post=http://{free}/dead");
+    let nobody = Port::any();
+    let dead = format!("--post=http://{}/dead", nobody.address);
     for mode in ["--mode=hostpool", "--mode=epsilon-greedy"] {
         let flags =
             [&[dead.as_str(), "--post=http://SERVER/live", mode, "-n=1"], &IMPATIENT[..]].concat();

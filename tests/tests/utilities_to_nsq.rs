@@ -1,11 +1,11 @@
 //! `nsq_to_nsq`, NSQ's own and ours: the same messages and the same flags, and what arrives at the
 //! destination has to be the same to the byte.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use tests::broker::Broker;
 use tests::patience::eventually;
+use tests::port::Port;
 use tests::process::Process;
 use tests::programs::Maker;
 use tests::utility::{self, MAKERS, is_here, masked};
@@ -38,7 +38,7 @@ impl Run<'_> {
         settled(&source, "t", self.bodies.len());
         assert_eq!(process.terminate().code(), Some(0), "{}", process.log());
         let ports = [(source.tcp, "SOURCE"), (destination.tcp, "DESTINATION")];
-        let plain = ports.iter().fold(process.log(), |text, (address, name)| {
+        let plain = ports.iter().fold(process.whole_log(), |text, (address, name)| {
             text.replace(&address.port().to_string(), name)
         });
         let mut log = without_ids(&masked(&plain));
@@ -327,9 +327,8 @@ fn a_dead_destination_leaves_the_pool() {
     if !is_here("nsq_to_nsq") {
         return;
     }
-    // A port on which nobody listens.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let dead = format!("--destination-nsqd-tcp-address={free}");
+    let nobody = Port::any();
+    let dead = format!("--destination-nsqd-tcp-address={}", nobody.address);
     for maker in MAKERS {
         let source = Broker::of(Maker::Ours, &[]);
         let live = Broker::of(Maker::Ours, &[]);
@@ -341,7 +340,7 @@ fn a_dead_destination_leaves_the_pool() {
         assert_eq!(process.terminate().code(), Some(0), "{}", process.log());
         assert_eq!(arrived(&live, "t").len(), 30, "{maker:?}");
         // As many are under way at once as there are destinations.
-        let failures = process.log().matches("Handler returned error").count();
+        let failures = process.whole_log().matches("Handler returned error").count();
         assert!((1..=2).contains(&failures), "{maker:?} {}", process.log());
     }
 }
@@ -363,7 +362,7 @@ fn what_the_destination_refuses_or_cannot_take_is_tried_again_and_given_up() {
         assert_eq!(process.terminate().code(), Some(0), "{}", process.log());
         assert_eq!(arrived(&destination, "t"), [""; 0], "{maker:?}");
         assert_eq!(source.count("t", "nsq_to_nsq", "requeue_count"), 6, "{maker:?}");
-        assert_eq!(process.log().matches("giving up").count(), 2, "{}", process.log());
+        assert_eq!(process.whole_log().matches("giving up").count(), 2, "{}", process.log());
     }
 }
 
@@ -415,8 +414,9 @@ fn a_destination_that_comes_back_is_connected_to_again() {
     for maker in MAKERS {
         let source = Broker::of(Maker::Ours, &[]);
         // A port that stays the same.
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut destination = Broker::of(Maker::Ours, &[&format!("--tcp-address={free}")]);
+        let port = Port::any();
+        let flag = format!("--tcp-address={}", port.address);
+        let mut destination = Broker::of(Maker::Ours, &[&flag]);
         fill(&source, "t", &numbered(5));
         make_channel(&destination, "t", "c");
         let flags = [
