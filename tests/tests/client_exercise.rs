@@ -64,7 +64,7 @@ fn check_with(maker: Maker, library: Library, way: Way) {
         assert_eq!(subscriber[layer], wanted, "{layer} with {maker:?}: {subscriber}");
     }
 
-    let status = client.ended_within(Duration::from_secs(60));
+    let status = client.ended_within(Duration::from_secs(120));
     assert!(status.success(), "{library:?} with {maker:?}: {}", client.log());
     let mut deliveries = client.whole_output();
     deliveries.sort();

@@ -69,7 +69,8 @@ fn check(publisher: Library, mode: &str, consumers: Consumers) {
                 consumers: 2,
                 requeue_every: REQUEUE_EVERY,
                 timeout_every: TIMEOUT_EVERY,
-                msg_timeout_ms: 5000,
+                // Long enough that only what is left alone times out.
+                msg_timeout_ms: 12_000,
                 layers: Between::default(),
             };
             let output = folder.path().join(channel);

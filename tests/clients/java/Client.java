@@ -27,10 +27,10 @@ import javax.net.ssl.TrustManagerFactory;
 
 public final class Client {
     /** As long as a message may stay without an answer. */
-    private static final int TIMEOUT_MS = 1500;
+    private static final int TIMEOUT_MS = 6000;
 
     /** A third touch comes after the timeout, had there not been the first. */
-    private static final int TOUCH_EVERY_MS = 600;
+    private static final int TOUCH_EVERY_MS = 2400;
 
     private static final int REQUEUE_MS = 200;
 
@@ -88,7 +88,7 @@ public final class Client {
         }
         publisher.publish(topic, List.of(bytes("batched one"), bytes("batched two")));
 
-        if (!unfinished.await(30, TimeUnit.SECONDS)) {
+        if (!unfinished.await(90, TimeUnit.SECONDS)) {
             throw new IllegalStateException(unfinished.getCount() + " messages never came");
         }
         Thread.sleep(300); // The last FIN leaves.
