@@ -158,7 +158,7 @@ const cases = {
     await page.inner.keyboard.press('Escape');
     await page.inner.locator('dialog').waitFor({ state: 'detached' });
     assert.equal((await channelAt(nsqd, 'orders', 'email')).depth, 1204);
-    assert.equal(await page.inner.evaluate(() => document.activeElement.name), 'empty', 'the focus is back');
+    await page.becomes('the focus', async () => page.inner.evaluate(() => document.activeElement.name), 'empty');
 
     await page.press('button', 'Empty channel');
     await page.confirm();
@@ -292,11 +292,12 @@ const cases = {
     const path = async () => new URL(page.inner.url()).pathname + new URL(page.inner.url()).search;
     await page.open('/');
     await keyboard.press('Tab');
-    assert.equal(await page.inner.evaluate(() => document.activeElement.innerText), 'Skip to the content');
+    const active = (key) => () => page.inner.evaluate((name) => document.activeElement[name], key);
+    await page.becomes('the first stop', active('innerText'), 'Skip to the content');
     await keyboard.press('Enter');
-    assert.equal(await page.inner.evaluate(() => document.activeElement.id), 'content');
+    await page.becomes('where it leads', active('id'), 'content');
     await keyboard.press('/');
-    assert.equal(await page.inner.evaluate(() => document.activeElement.type), 'search');
+    await page.becomes('where one types', active('type'), 'search');
     await keyboard.type('order');
     await page.becomes('the address', path, '/?q=order');
     await page.becomes('the rows', async () => page.inner.locator('#topics tbody tr').count(), 1);
@@ -325,7 +326,7 @@ const cases = {
     await page.find('button', 'Delete topic').focus();
     await keyboard.press('Enter');
     await page.inner.locator('dialog[open]').waitFor();
-    assert.equal(await page.inner.evaluate(() => document.activeElement.name), 'typed');
+    await page.becomes('where one types', active('name'), 'typed');
     await keyboard.type('order');
     await keyboard.press('Enter');
     assert.ok(await page.inner.locator('dialog[open]').isVisible(), 'what is half typed confirms nothing');
@@ -396,7 +397,7 @@ const cases = {
     await page.open('/topics?view=channels');
     await page.says('1–100 of 10,000');
     console.log(`10,000 channels on 100 nodes: the page is there after ${first} ms, and again after ${Date.now() - again} ms`);
-    assert.equal(await page.inner.locator('#channels tbody tr').count(), 100);
+    await page.becomes('the rows', async () => page.inner.locator('#channels tbody tr').count(), 100);
     await page.assertGood('10,000 channels');
     await page.photograph('ten-thousand', { whole: false });
     await page.inner.keyboard.press(']');

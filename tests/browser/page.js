@@ -20,7 +20,7 @@ const FLAGS = [
   '--disable-component-update', '--disable-sync',
 ];
 /** Long enough for a busy machine; nothing waits that long unless it fails. */
-const PATIENCE = 20_000;
+const PATIENCE = 40_000;
 
 /** Runs `work` with a page of the server at `address`, and closes the browser whatever happens. */
 export async function withPage(address, work, options = {}) {
