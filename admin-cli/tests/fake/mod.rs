@@ -2,7 +2,7 @@
 //!
 //! Knows: sockets and threads. What is said over them is each test's business.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -24,7 +24,8 @@ pub(crate) struct Run {
 /// Runs `admin-cli` to its end, with this on standard input.
 pub(crate) fn admin_cli(arguments: &[&str], input: &str) -> Run {
     let mut child = command(arguments).stdin(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    // A program that does not read its input may have ended before it is written.
+    drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     Run {
         exit_code: status.code(),
@@ -48,18 +49,19 @@ pub(crate) fn http_server(answers: &[(&str, String)]) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for stream in listener.incoming() {
-            answer_http(stream.unwrap(), &answers);
+            // A client may go before it has asked or read.
+            drop(answer_http(stream.unwrap(), &answers));
         }
     });
     address
 }
 
-fn answer_http(mut stream: TcpStream, answers: &[(String, String)]) {
+fn answer_http(mut stream: TcpStream, answers: &[(String, String)]) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
-        if stream.read(&mut byte).unwrap() == 0 {
-            return;
+        if stream.read(&mut byte)? == 0 {
+            return Ok(());
         }
         head.push(byte[0]);
     }
@@ -75,7 +77,6 @@ fn answer_http(mut stream: TcpStream, answers: &[(String, String)]) {
         stream,
         "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     )
-    .unwrap();
 }
 
 /// An address at which nobody listens: the port of a service that no system has had for decades. A
@@ -137,7 +138,11 @@ impl Client {
                 return Some(text);
             }
             let mut chunk = [0; 4096];
-            let read = self.stream.read(&mut chunk).unwrap();
+            let read = match self.stream.read(&mut chunk) {
+                // One who goes with something of ours unread resets the connection.
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
+                read => read.unwrap(),
+            };
             if read == 0 {
                 return None;
             }
@@ -166,7 +171,8 @@ impl Client {
     fn send(&mut self, push: impl FnOnce(&mut Vec<u8>)) {
         let mut out = Vec::new();
         push(&mut out);
-        self.stream.write_all(&out).unwrap();
+        // A client that has gone shows that when it is read.
+        drop(self.stream.write_all(&out));
     }
 }
 

@@ -5,7 +5,7 @@
 
 #![allow(dead_code, reason = "each test program uses its own part")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Long enough for a busy machine; a test that waits for so long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The program, not yet started.
 pub(crate) fn program() -> Command {
@@ -185,7 +185,10 @@ impl Connection {
     /// Everything up to the end that the other side makes.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        self.0.read_to_end(&mut rest).unwrap();
+        // Whoever ends with something of ours unread resets the connection behind what was said.
+        if let Err(error) = self.0.read_to_end(&mut rest) {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+        }
         rest
     }
 }
