@@ -65,7 +65,8 @@ mod tests {
         std::thread::sleep(Duration::from_secs(1));
         let begin = Instant::now();
         let counts = || [&begun, &ended].map(|count| count.load(Ordering::Relaxed));
-        while counts()[0] != counts()[1] && begin.elapsed() < Duration::from_secs(30) {
+        let is_over = |[begun, ended]: [usize; 2]| 0 < begun && begun == ended;
+        while !is_over(counts()) && begin.elapsed() < Duration::from_secs(30) {
             std::thread::sleep(Duration::from_millis(10));
         }
         let [begun, ended] = counts();

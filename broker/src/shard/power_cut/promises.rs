@@ -91,6 +91,11 @@ pub(super) struct FoundTopic {
 pub(super) type Found = BTreeMap<String, FoundTopic>;
 
 impl Promises {
+    /// How many publishes were acknowledged.
+    pub(super) fn acknowledged(&self) -> usize {
+        self.publishes.iter().filter(|publish| publish.when.ended.is_some()).count()
+    }
+
     /// Compares what was found after a loss of power at `at` with what was promised by then.
     ///
     /// # Errors
