@@ -1,7 +1,9 @@
 //! Who gets which message, when, and how often: windows, answers, timeouts, copies, lifetimes.
 //!
-//! Times are short, limits are long: a test fails when the order is wrong, not when the machine is
-//! busy. The real nsqd looks at a new channel's timeouts only every five seconds, hence `SCANNED`.
+//! Times are long enough that a process may be held up for seconds between two steps, limits are
+//! longer: a test fails when the order is wrong, not when the machine is busy. A time is measured from
+//! before its cause, so that it can only be measured too long. The real nsqd looks at a new channel's
+//! timeouts only every five seconds.
 
 use std::time::{Duration, Instant};
 
@@ -13,8 +15,15 @@ use tests::programs::only_ours;
 /// Long enough that what should not come would have come.
 const A_WHILE: Duration = Duration::from_millis(600);
 
-/// In this time every broker under test has noticed a timeout of one second.
-const SCANNED: Duration = Duration::from_secs(15);
+/// After this time without an answer an [`impatient`] consumer's message times out.
+const IMPATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a delay is, if something is looked at before it is over.
+const DELAY: Duration = Duration::from_secs(5);
+
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).expect("the times of a test are short")
+}
 
 fn texts(messages: &[Message]) -> Vec<String> {
     let mut texts: Vec<_> = messages.iter().map(Message::text).collect();
@@ -22,10 +31,10 @@ fn texts(messages: &[Message]) -> Vec<String> {
     texts
 }
 
-/// A consumer whose messages time out after a second.
+/// A consumer whose messages time out soon.
 fn impatient(broker: &Broker, topic: &str, channel: &str) -> Client {
     let mut client = broker.client();
-    client.identify(r#"{"msg_timeout":1000}"#);
+    client.identify(&format!(r#"{{"msg_timeout":{}}}"#, milliseconds(IMPATIENCE)));
     client.subscribe(topic, channel);
     client
 }
@@ -93,7 +102,7 @@ fn a_finished_message_does_not_come_again() {
     client.finish(&message);
     broker.count_becomes("t", "c", "in_flight_count", 0);
     assert_eq!(broker.count("t", "c", "depth"), 0);
-    client.silence(Duration::from_secs(2));
+    client.silence(IMPATIENCE + Duration::from_secs(1));
     client.finish(&message);
     let said = format!("E_FIN_FAILED FIN {} failed ID not in flight", message.id);
     assert_eq!(client.error(), said);
@@ -122,12 +131,15 @@ fn a_message_requeued_with_a_delay_is_deferred_for_it() {
     client.ready(1);
     let first = client.message();
     let asked = Instant::now();
-    client.requeue(&first, 1500);
-    broker.count_becomes("t", "c", "deferred_count", 1);
-    assert_eq!(broker.count("t", "c", "depth"), 0);
-    assert_eq!(broker.count("t", "c", "in_flight_count"), 0);
-    let second = client.message_within(SCANNED);
-    assert!(Duration::from_millis(1500) <= asked.elapsed(), "{:?}", asked.elapsed());
+    client.requeue(&first, milliseconds(DELAY));
+    eventually(SOON, "it is deferred, and nothing else", || {
+        let channel = broker.channel("t", "c")?;
+        let counts =
+            ["deferred_count", "depth", "in_flight_count"].map(|key| channel[key].as_i64());
+        (counts == [Some(1), Some(0), Some(0)]).then_some(())
+    });
+    let second = client.message();
+    assert!(DELAY <= asked.elapsed(), "{:?}", asked.elapsed());
     assert_eq!((second.attempts, second.id), (2, first.id));
     assert_eq!(broker.count("t", "c", "deferred_count"), 0);
 }
@@ -137,12 +149,11 @@ fn a_message_without_an_answer_times_out_and_comes_again() {
     let broker = Broker::start();
     broker.client().publish("t", b"m");
     let mut client = impatient(&broker, "t", "c");
+    let asked = Instant::now();
     client.ready(1);
     let first = client.message();
-    let taken = Instant::now();
-    let second = client.message_within(SCANNED);
-    // The clock of the timeout starts when the broker sends, a moment before this client reads.
-    assert!(Duration::from_millis(900) <= taken.elapsed(), "{:?}", taken.elapsed());
+    let second = client.message();
+    assert!(IMPATIENCE <= asked.elapsed(), "{:?}", asked.elapsed());
     assert_eq!((second.attempts, &second.id), (2, &first.id));
     assert_eq!(broker.count("t", "c", "timeout_count"), 1);
     assert_eq!(broker.count("t", "c", "requeue_count"), 0);
@@ -161,28 +172,30 @@ fn a_touch_gives_a_message_its_time_again() {
     let mut client = impatient(&broker, "t", "c");
     client.ready(1);
     let first = client.message();
+    let mut touched = Instant::now();
     for _ in 0..5 {
-        client.silence(Duration::from_millis(500));
+        client.silence(IMPATIENCE / 4);
+        touched = Instant::now();
         client.touch(&first);
     }
-    let touched = Instant::now();
     assert_eq!(broker.count("t", "c", "timeout_count"), 0);
     let second = client.message();
-    assert!(Duration::from_millis(900) <= touched.elapsed(), "{:?}", touched.elapsed());
+    assert!(IMPATIENCE <= touched.elapsed(), "{:?}", touched.elapsed());
     assert_eq!(second.attempts, 2);
 }
 
 #[test]
 fn touches_do_not_hold_a_message_beyond_the_longest_timeout() {
-    let broker = Broker::with(&["--max-msg-timeout=3s"]);
+    const LONGEST: Duration = Duration::from_secs(9);
+    let broker = Broker::with(&["--max-msg-timeout=9s"]);
     broker.order("/topic/create?topic=t");
     broker.order("/channel/create?topic=t&channel=c");
     std::thread::sleep(Duration::from_secs(6));
     broker.client().publish("t", b"m");
     let mut client = impatient(&broker, "t", "c");
+    let asked = Instant::now();
     client.ready(1);
     let first = client.message();
-    let taken = Instant::now();
     let second = eventually(SOON, "the message comes again", || {
         client.touch(&first);
         match client.see_beyond_heartbeats(Duration::from_millis(300)) {
@@ -190,7 +203,7 @@ fn touches_do_not_hold_a_message_beyond_the_longest_timeout() {
             _ => None,
         }
     });
-    assert!(Duration::from_millis(2900) <= taken.elapsed(), "{:?}", taken.elapsed());
+    assert!(LONGEST <= asked.elapsed(), "{:?}", asked.elapsed());
     assert_eq!(second.attempts, 2);
 }
 
@@ -199,18 +212,19 @@ fn the_messages_of_a_dead_consumer_wait_for_their_timeout() {
     let broker = Broker::start();
     broker.client().publish_many("t", &["a", "b", "c"]);
     let mut dead = broker.client();
-    dead.identify(r#"{"msg_timeout":3000}"#);
+    dead.identify(r#"{"msg_timeout":8000}"#);
     dead.subscribe("t", "c");
+    let asked = Instant::now();
     dead.ready(3);
     dead.messages(3);
-    let gone = Instant::now();
     drop(dead);
     let mut heir = broker.subscribed("t", "c");
     heir.ready(3);
-    heir.silence(Duration::from_secs(2));
+    broker.count_becomes("t", "c", "client_count", 1);
+    heir.silence(Duration::from_secs(1));
     assert_eq!(broker.count("t", "c", "in_flight_count"), 3);
-    let mut messages = vec![heir.message_within(SCANNED)];
-    assert!(Duration::from_millis(2500) <= gone.elapsed(), "{:?}", gone.elapsed());
+    let mut messages = vec![heir.message()];
+    assert!(Duration::from_secs(8) <= asked.elapsed(), "{:?}", asked.elapsed());
     messages.extend(heir.messages(2));
     assert_eq!(texts(&messages), ["a", "b", "c"]);
     assert!(messages.iter().all(|message| message.attempts == 2), "{messages:?}");
@@ -291,12 +305,12 @@ fn a_deferred_publish_is_delivered_after_its_delay_and_not_before() {
     client.ready(10);
     let mut publisher = broker.client();
     let asked = Instant::now();
-    publisher.publish_deferred("t", 2000, b"later");
+    publisher.publish_deferred("t", milliseconds(DELAY), b"later");
     publisher.publish_deferred("t", 0, b"now");
     assert_eq!(client.message().text(), "now");
     broker.count_becomes("t", "c", "deferred_count", 1);
-    let later = client.message_within(SCANNED);
-    assert!(Duration::from_secs(2) <= asked.elapsed(), "{:?}", asked.elapsed());
+    let later = client.message();
+    assert!(DELAY <= asked.elapsed(), "{:?}", asked.elapsed());
     assert_eq!((later.text().as_str(), later.attempts), ("later", 1));
 }
 
@@ -493,10 +507,12 @@ fn answers_keep_the_order_of_commands_over_many_topics() {
 fn a_busy_connection_gets_heartbeats_too() {
     let broker = Broker::start();
     let mut client = broker.client();
-    client.identify(r#"{"heartbeat_interval":1000}"#);
-    let end = Instant::now() + Duration::from_millis(3500);
+    let asked = Instant::now();
+    client.identify(r#"{"heartbeat_interval":4000}"#);
     let mut heartbeats = 0;
-    while Instant::now() < end {
+    // They come, and no more of them than there were intervals.
+    while heartbeats < 2 {
+        assert!(asked.elapsed() < SOON, "{heartbeats} heartbeats");
         client.send(&with_body("PUB t", b"m"));
         let mut answered = false;
         while !answered {
@@ -508,15 +524,15 @@ fn a_busy_connection_gets_heartbeats_too() {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!((2..=4).contains(&heartbeats), "{heartbeats} heartbeats in 3.5 seconds");
+    assert!(Duration::from_secs(8) <= asked.elapsed(), "{:?}", asked.elapsed());
 }
 
 #[test]
 fn a_silent_client_is_closed_after_two_heartbeat_intervals() {
     let broker = Broker::start();
     let mut client = broker.client();
-    client.identify(r#"{"heartbeat_interval":1000}"#);
     let begin = Instant::now();
+    client.identify(r#"{"heartbeat_interval":3000}"#);
     let mut heartbeats = 0;
     loop {
         match client.see(SOON) {
@@ -527,15 +543,15 @@ fn a_silent_client_is_closed_after_two_heartbeat_intervals() {
     }
     let lived = begin.elapsed();
     assert!((1..=2).contains(&heartbeats), "{heartbeats} heartbeats");
-    assert!(Duration::from_millis(1900) <= lived && lived < Duration::from_secs(4), "{lived:?}");
+    assert!(Duration::from_secs(6) <= lived, "{lived:?}");
 }
 
 #[test]
 fn a_client_that_answers_heartbeats_stays() {
     let broker = Broker::start();
     let mut client = broker.client();
-    client.identify(r#"{"heartbeat_interval":1000}"#);
-    client.silence(Duration::from_millis(4500));
+    client.identify(r#"{"heartbeat_interval":3000}"#);
+    client.silence(Duration::from_secs(8));
     client.works();
 }
 
@@ -578,18 +594,19 @@ fn a_message_of_the_largest_size_arrives_whole() {
 }
 
 #[test]
-fn a_wide_window_is_filled_at_once() {
+fn a_wide_window_is_filled_without_waiting_for_anything_else() {
     let broker = Broker::start();
     let mut publisher = broker.client();
-    let bodies = vec![vec![b'm'; 2_000]; 1_000];
-    publisher.publish_many("t", &bodies);
-    publisher.publish_many("t", &bodies);
+    let bodies = vec![vec![b'm'; 8_000]; 500];
+    for _ in 0..5 {
+        publisher.publish_many("t", &bodies);
+    }
     let mut client = broker.subscribed("t", "c");
-    client.ready(2_000);
     let begun = Instant::now();
-    client.messages(2_000);
-    let taken = begun.elapsed();
-    assert!(taken < Duration::from_secs(2), "4 MB took {taken:?}");
+    client.ready(2_500);
+    client.messages(2_500);
+    // Nothing happens meanwhile but what happens every second; 256 KiB at each would take longer.
+    assert!(begun.elapsed() < SOON, "20 MB took {:?}", begun.elapsed());
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tests::broker::Broker;
@@ -67,17 +67,30 @@ fn number_of(message: &Message) -> usize {
     number
 }
 
-/// Finishes what a channel gives until nothing comes for a second; says which messages.
+/// Finishes what a channel gives until it has nothing more; says which messages.
 fn finish_all(broker: &Broker, topic: &str, channel: &str) -> BTreeSet<usize> {
     let mut client = broker.subscribed(topic, channel);
     client.ready(200);
     let mut got = BTreeSet::new();
-    while let Seen::Frame(frame) = client.see_beyond_heartbeats(Duration::from_secs(1)) {
-        let Frame::Message(message) = frame else { panic!("{frame:?}") };
-        client.finish(&message);
-        got.insert(number_of(&message));
+    let mut end = Instant::now() + SOON;
+    loop {
+        match client.see_beyond_heartbeats(Duration::from_millis(500)) {
+            Seen::Frame(Frame::Message(message)) => {
+                client.finish(&message);
+                got.insert(number_of(&message));
+                end = Instant::now() + SOON;
+            }
+            Seen::Silence => {
+                let counts = broker.channel(topic, channel).expect("it has a consumer");
+                let keys = ["depth", "in_flight_count", "deferred_count"];
+                if keys.iter().all(|&key| counts[key] == 0) {
+                    return got;
+                }
+                assert!(Instant::now() < end, "nothing comes of {counts}");
+            }
+            other => panic!("{other:?}"),
+        }
     }
-    got
 }
 
 fn is_ill(broker: &Broker, part: &str) {

@@ -1,7 +1,7 @@
 //! The HTTPS port: it serves what HTTP serves; who comes without TLS, or with half of it, is told so
 //! or given up.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -103,35 +103,38 @@ fn without_a_certificate_there_is_no_https_port() {
     assert!(!broker.process.log().contains("HTTPS"), "{}", broker.process.log());
 }
 
-/// All that comes on a connection until it ends, and how long that takes.
-fn read_to_end(stream: &mut TcpStream) -> (Vec<u8>, Duration) {
-    let begun = Instant::now();
+/// All that comes on a connection until it ends, which it does soon.
+fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
     stream.set_read_timeout(Some(SOON)).expect("a limit can be set");
     let mut bytes = Vec::new();
     // A reset is an end, too.
-    drop(stream.read_to_end(&mut bytes));
-    (bytes, begun.elapsed())
+    if let Err(error) = stream.read_to_end(&mut bytes) {
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+    }
+    bytes
 }
 
 #[test]
 fn a_request_in_the_clear_is_told_that_it_came_to_the_wrong_port() {
     let certificates = Certificates::new();
     let (_broker, https) = broker(&certificates, &[]);
+    // It came before all others. As long as it is not given up, nobody else is for his silence.
+    let mut silent = TcpStream::connect(https).expect("the port is open");
+    silent.set_nonblocking(true).expect("it can be");
     let expected =
         "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
     for request in ["GET /ping HTTP/1.1\r\n\r\n", "POST /pub?topic=t HTTP/1.1\r\n\r\n"] {
         let mut stream = TcpStream::connect(https).expect("the port is open");
         stream.write_all(request.as_bytes()).expect("the broker reads");
-        let (bytes, time) = read_to_end(&mut stream);
-        assert_eq!(String::from_utf8_lossy(&bytes), expected);
-        assert!(time < Duration::from_secs(4), "{time:?}");
+        assert_eq!(String::from_utf8_lossy(&read_to_end(&mut stream)), expected);
     }
     for garbage in [&b"  V2SUB t c\n"[..], &[0xff; 100], &[0; 1000]] {
         let mut stream = TcpStream::connect(https).expect("the port is open");
         stream.write_all(garbage).expect("the broker reads");
-        let (_, time) = read_to_end(&mut stream);
-        assert!(time < Duration::from_secs(4), "{time:?}");
+        read_to_end(&mut stream);
     }
+    let waiting = silent.read(&mut [0]).expect_err("nothing has come for the silent one");
+    assert_eq!(waiting.kind(), ErrorKind::WouldBlock, "{waiting}");
 }
 
 #[test]
@@ -146,6 +149,7 @@ fn a_handshake_that_never_comes_is_given_up() {
         .client(None, rustls::ALL_VERSIONS)
         .write_tls(&mut hello)
         .expect("memory takes all");
+    let begun = Instant::now();
     let mut halves: Vec<TcpStream> = [0, 1, hello.len() / 2]
         .into_iter()
         .map(|sent| {
@@ -154,15 +158,9 @@ fn a_handshake_that_never_comes_is_given_up() {
             stream
         })
         .collect();
-    let begun = Instant::now();
     assert_eq!(broker.get("/ping").status, 200);
     for half in &mut halves {
-        let (bytes, _) = read_to_end(half);
-        assert_eq!(bytes, b"");
-        let taken = begun.elapsed();
-        assert!(
-            (Duration::from_millis(4_500)..Duration::from_secs(8)).contains(&taken),
-            "{taken:?}"
-        );
+        assert_eq!(read_to_end(half), b"");
+        assert!(Duration::from_secs(5) <= begun.elapsed(), "{:?}", begun.elapsed());
     }
 }

@@ -71,9 +71,9 @@ fn nsq_to_file_writes_every_message_to_files_and_finishes_it() {
         ];
         let mut tool = Process::start(Command::new(&program).args(flags));
         eventually(LIMIT, "the channel is read empty", || {
-            let empty =
-                ["depth", "in_flight_count"].map(|key| broker.count("t", channel, key)) == [0, 0];
-            empty.then_some(())
+            let found = broker.channel("t", channel)?;
+            let keys = ["depth", "in_flight_count", "deferred_count"];
+            keys.iter().all(|&key| found[key] == 0).then_some(())
         });
         assert_eq!(tool.terminate().code(), Some(0), "{}", tool.log());
         assert!(lines_in(&folder) == lines, "the files are not what was published");
@@ -377,6 +377,8 @@ fn check_admin(broker_of: Maker, lookup_of: Maker) {
     let mut client = broker.subscribed("t", "c");
     client.ready(1);
     client.message();
+    broker.count_becomes("t", "c", "depth", 2);
+    broker.count_becomes("t", "c", "in_flight_count", 1);
     eventually(SOON, "the broker is registered", || {
         lookup.get("/lookup?topic=t").text().contains(r#""channels":["c"]"#).then_some(())
     });

@@ -66,7 +66,7 @@ fn what_is_acknowledged_is_delivered_however_often_the_broker_ends() {
         // Small segments, so that many are begun and deleted; little memory, so that some are read.
         flags: &["--shards=2", "--max-bytes-per-file=262144", "--memory-bytes=1048576"],
         enough: soak().map_or(Enough::Ends(22), Enough::Time),
-        patience: Duration::from_secs(8),
+        patience: SOON,
     });
     assert_eq!(words(&outcome), Vec::<String>::new(), "acknowledged, and not delivered");
     let faults = outcome.ledger.faults();
@@ -176,7 +176,7 @@ fn what_was_ordered_and_forgotten(maker: Maker, flags: &[&str], enough: Enough) 
         orders += story.len();
         ends += 1;
         broker.start_again();
-        let end = Instant::now() + Duration::from_secs(2);
+        let end = Instant::now() + Duration::from_secs(10);
         loop {
             let found = Register::of_stats(&broker.get("/stats?format=json").json());
             if let Some(known) = allowed.iter().find(|&allowed| *allowed == found) {

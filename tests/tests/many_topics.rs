@@ -84,7 +84,7 @@ fn ours_serves_more_topics_than_it_may_have_files_open() {
             client.finish(&message);
         }
     }
-    eventually(Duration::from_secs(40), "quiet topics hold no open file", || {
+    eventually(Duration::from_secs(120), "quiet topics hold no open file", || {
         (open_files(&process) <= idle + 10).then_some(())
     });
     publish_to_all(tcp, "fourth");

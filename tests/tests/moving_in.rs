@@ -177,8 +177,8 @@ fn every_channel_gets_what_the_real_nsqd_owed_it_with_id_time_and_attempts() {
     // Nothing was published since this process started (NSQ behaviour).
     assert_eq!(broker.topic_count("orders", "message_count"), 0);
     assert_eq!(broker.count("orders", "billing", "message_count"), 0);
+    broker.process.logged("DISKQUEUE(orders:mail): imported 221 messages of ");
     let log = broker.process.log();
-    assert!(log.contains("DISKQUEUE(orders:mail): imported 221 messages of "), "{log}");
     assert!(!log.contains(" damaged at "), "{log}");
     let files = files_of(broker.folder());
     // The real nsqd sets files aside as `.bad`, now and then also one that it has read.
@@ -219,7 +219,8 @@ fn a_message_that_moved_in_can_be_touched_requeued_finished_and_timed_out() {
     old.count_becomes("t", "c", "depth", 4);
     let mut broker = ours_over(old.into_folder());
     let mut client = broker.client();
-    client.identify(r#"{"msg_timeout":1000}"#);
+    // Long enough for all that is done before.
+    client.identify(r#"{"msg_timeout":6000}"#);
     client.subscribe("t", "c");
     let mut other = broker.subscribed("t", "c");
     client.ready(4);
@@ -243,7 +244,7 @@ fn a_message_that_moved_in_can_be_touched_requeued_finished_and_timed_out() {
     other.ready(1);
     let held = other.message();
     assert_eq!(held.attempts, 2);
-    other.requeue(&held, 1_000);
+    other.requeue(&held, 8_000);
     other.ready(0);
     broker.count_becomes("t", "c", "deferred_count", 1);
 
@@ -268,8 +269,8 @@ fn attempts_of_messages_that_moved_in_are_kept_over_kill_9() {
     let mut client = broker.subscribed("orders", "billing");
     client.ready(500);
     let before: Vec<_> = client.messages(171).into_iter().map(seen).collect();
-    // Deliveries are written down within a second.
-    std::thread::sleep(Duration::from_secs(1));
+    // Deliveries are written down within a second, or later on a busy machine.
+    std::thread::sleep(Duration::from_secs(4));
     broker.crash();
     let after = drain(&broker, "orders", "billing");
     let one_more = |(id, time, attempts, body)| (id, time, attempts + 1, body);
@@ -349,14 +350,13 @@ fn of_damaged_files_the_rest_moves_in_and_the_damage_is_told() {
     fs::write(path(4), &bytes[..bytes.len() - 1]).unwrap();
     fs::write(path(6), "this was a queue once").unwrap();
 
-    let broker = ours_over(folder);
-    let log = broker.process.log();
+    let mut broker = ours_over(folder);
     for damage in [
         format!("orders:mail.diskqueue.000002.dat is damaged at {second}: "),
         "orders:mail.diskqueue.000004.dat is damaged at ".to_string(),
         "orders:mail.diskqueue.000006.dat is damaged at 0: 21 bytes are skipped".to_string(),
     ] {
-        assert!(log.contains(&damage), "{damage:?} is not in {log}");
+        broker.process.logged(&damage);
     }
     let got = drain_mail(&broker);
     assert!(got.iter().all(|message| whole.contains(message)), "nothing comes that was not there");
@@ -402,9 +402,8 @@ fn more_than_a_quota_allows_moves_in_whole_and_publishers_give_way() {
             for channel in ["a", "b"] {
                 assert_eq!(broker.count("t", channel, "depth"), 20_000, "{flag}");
             }
-            let log = broker.process.log();
             let excess = format!("({flag}): no more messages are taken until some are finished");
-            assert!(log.contains(&excess), "{excess:?} is not in {log}");
+            broker.process.logged(&excess);
             let mut publisher = broker.client();
             publisher.send(&with_body("PUB t", b"new"));
             let reason = publisher.error();
@@ -450,9 +449,8 @@ fn a_queue_without_metadata_moves_in_whole_and_comes_again_in_part() {
     let folder = old_folder();
     let owed = drain(&ours_over(copy_of(folder.path())), "orders", "billing");
     fs::remove_file(folder.path().join("orders:billing.diskqueue.meta.dat")).unwrap();
-    let broker = ours_over(folder);
-    let log = broker.process.log();
-    assert!(log.contains("DISKQUEUE(orders:billing): its metadata are lost"), "{log}");
+    let mut broker = ours_over(folder);
+    broker.process.logged("DISKQUEUE(orders:billing): its metadata are lost");
     let got = drain(&broker, "orders", "billing");
     assert!(owed.iter().all(|message| got.contains(message)), "nothing that was owed is missing");
     assert_eq!(broker.count("orders", "mail", "depth"), 221);
@@ -466,14 +464,13 @@ fn queues_of_topics_that_the_list_does_not_name_move_in_too() {
     let folder = old_folder();
     fs::remove_file(folder.path().join("nsqd.dat")).unwrap();
     fs::write(folder.path().join("bad name.diskqueue.meta.dat"), "0\n0,0\n0,0\n").unwrap();
-    let broker = ours_over(folder);
+    let mut broker = ours_over(folder);
     assert_eq!(broker.count("orders", "billing", "depth"), 171);
     assert_eq!(broker.count("orders", "mail", "depth"), 221);
     assert_eq!(broker.count("quiet", "c", "depth"), 0);
     let files = files_of(broker.folder());
     assert!(files.contains(&"bad name.diskqueue.meta.dat".to_string()), "{files:?}");
-    let log = broker.process.log();
-    assert!(log.contains("DISKQUEUE(bad name): stays as it is"), "{log}");
+    broker.process.logged("DISKQUEUE(bad name): stays as it is");
     eventually(SOON, "the list names them", || {
         let list = fs::read_to_string(broker.folder().join("nsqd.dat")).ok()?;
         list.contains(r#"{"name":"quiet","paused":false,"channels":[{"name":"c""#).then_some(())

@@ -234,7 +234,7 @@ fn a_node_that_hangs_is_named_and_holds_up_neither_orders_nor_what_others_show()
     let hung_address = hung.local_addr().expect("it has an address");
     let broker = Broker::of(Maker::Ours, &[]);
     broker.client().publish_many("t", &["a"]);
-    let patience = "--http-client-request-timeout=1s".to_owned();
+    let patience = "--http-client-request-timeout=5s".to_owned();
     let flags = [&by_nsqd(&[broker.http, hung_address])[..], &[patience]].concat();
     let admin = Arc::new(ours(&flags));
     // Some who wait for the one that hangs.
@@ -277,7 +277,7 @@ fn however_many_wait_for_an_nsqd_that_hangs_another_is_shown_at_once() {
     registered(&lookup, "bad", 1);
 
     // Longer than the test waits for anything.
-    let patience = "--http-client-request-timeout=1m".to_owned();
+    let patience = "--http-client-request-timeout=10m".to_owned();
     let admin = Arc::new(ours(&[&by_lookup(&lookup)[..], &[patience]].concat()));
     let waiting: Vec<_> = (0..300)
         .map(|_| {
@@ -416,7 +416,9 @@ fn a_hundred_nsqds_with_ten_thousand_channels_are_shown_page_by_page() {
             })
         })
         .collect();
-    let admin = ours(&by_nsqd(&nodes));
+    // A busy machine may need long for so much.
+    let patience = ["connect", "request"].map(|what| format!("--http-client-{what}-timeout=1m"));
+    let admin = ours(&[&by_nsqd(&nodes)[..], &patience].concat());
     let query = "sort=depth&order=desc&limit=20&offset=10";
     let answer = admin.ask("GET", &format!("/api/live/channels?{query}"), "", "");
     let shown = answer.json();

@@ -244,7 +244,7 @@ fn a_dead_consumers_messages_come_again_from_the_other_core() {
     for topic in topics().into_iter().take(6) {
         broker.client().publish(&topic, b"m");
         let mut dead = Client::connect(broker.tcp);
-        dead.identify(r#"{"msg_timeout":1000}"#);
+        dead.identify(r#"{"msg_timeout":3000}"#);
         dead.subscribe(&topic, "c");
         dead.ready(1);
         let first = dead.message();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tests::broker::Broker;
 use tests::http::request;
+use tests::patience::{SOON, eventually};
 use tests::programs::{Maker, only_ours, real, under_test};
 
 const QUANTILES: &str = "--e2e-processing-latency-percentile=0.5,1.0,0.955";
@@ -64,7 +65,8 @@ fn load(broker: &Broker) {
 fn lines(maker: Maker, flags: &[&str], datagram_bytes_max: usize) -> Vec<String> {
     let daemon = Daemon::start();
     let address = daemon.flag();
-    let mut all = vec![address.as_str(), "--statsd-interval=3s", QUANTILES];
+    // The first push is that of a broker that has got all of its load.
+    let mut all = vec![address.as_str(), "--statsd-interval=6s", QUANTILES];
     all.extend(flags);
     let broker = Broker::of(maker, &all);
     load(&broker);
@@ -114,14 +116,16 @@ fn a_push_tells_what_came_since_the_one_before() {
     let flags = [&daemon.flag(), "--statsd-interval=2s", "--statsd-prefix=x"];
     let broker = Broker::with(&flags);
     broker.client().publish("t", b"12345");
-    let told = |push: &[String], line: &str| push.concat().lines().any(|found| found == line);
-    let first = daemon.push("mem.gc_runs");
-    assert!(told(&first, "x.topic.t.message_count:1|c"), "{first:?}");
-    assert!(told(&first, "x.topic.t.message_bytes:5|c"), "{first:?}");
+    // In which push it is told depends on when it was published.
+    let told = |lines: [&str; 2]| {
+        eventually(SOON, "a push tells of it", || {
+            let push = daemon.push("mem.gc_runs").concat();
+            lines.iter().all(|line| push.lines().any(|found| found == *line)).then_some(())
+        });
+    };
+    told(["x.topic.t.message_count:1|c", "x.topic.t.message_bytes:5|c"]);
     broker.client().publish("t", b"123");
-    let second = daemon.push("mem.gc_runs");
-    assert!(told(&second, "x.topic.t.message_bytes:3|c"), "{second:?}");
-    assert!(told(&second, "x.topic.t.depth:2|g"), "{second:?}");
+    told(["x.topic.t.message_bytes:3|c", "x.topic.t.depth:2|g"]);
 }
 
 #[test]
@@ -175,19 +179,22 @@ fn is_measured(maker: Maker) {
     b.finish(&of_b[0]);
     broker.count_becomes("t", "a", "in_flight_count", 0);
     broker.count_becomes("t", "b", "in_flight_count", 3);
-    let topic = broker.topic("t").expect("it is there");
-    let [of_topic, of_a, of_b] = [
-        &topic["e2e_processing_latency"],
-        &topic["channels"][0]["e2e_processing_latency"],
-        &topic["channels"][1]["e2e_processing_latency"],
-    ]
-    .map(latency);
-    assert_eq!([of_topic.0, of_a.0, of_b.0], [5, 4, 1], "{maker:?}");
+    // The real one measures a message when it is not in flight any more.
+    let [of_topic, of_a, of_b] = eventually(SOON, "all are measured", || {
+        let topic = broker.topic("t")?;
+        let found = [
+            &topic["e2e_processing_latency"],
+            &topic["channels"][0]["e2e_processing_latency"],
+            &topic["channels"][1]["e2e_processing_latency"],
+        ]
+        .map(latency);
+        (found.each_ref().map(|of| of.0) == [5, 4, 1]).then_some(found)
+    });
     for (_, points) in [of_topic, of_a, of_b] {
         let quantiles: Vec<f64> = points.iter().map(|&(quantile, _)| quantile).collect();
         assert_eq!(quantiles, [1.0, 0.955, 0.5], "{maker:?}");
         for (_, milliseconds) in points {
-            assert!((295.0..20_000.0).contains(&milliseconds), "{maker:?}: {milliseconds}");
+            assert!((295.0..60_000.0).contains(&milliseconds), "{maker:?}: {milliseconds}");
         }
     }
     let text = broker.get("/stats").text();
@@ -207,7 +214,7 @@ fn the_time_from_publish_to_finish_is_shown_where_it_is_asked_for() {
 
 #[test]
 fn times_include_delays_and_attempts_and_are_forgotten_after_the_window() {
-    let window = "--e2e-processing-latency-window-time=2s";
+    let window = "--e2e-processing-latency-window-time=10s";
     let broker = Broker::with(&[QUANTILES, window]);
     let mut consumer = broker.subscribed("t", "c");
     consumer.ready(1);
@@ -224,9 +231,7 @@ fn times_include_delays_and_attempts_and_are_forgotten_after_the_window() {
     let (count, points) = shown();
     assert_eq!(count, 1);
     assert!(points.iter().all(|&(_, milliseconds)| 395.0 <= milliseconds), "{points:?}");
-    tests::patience::eventually(tests::patience::SOON, "the window passes", || {
-        (shown().0 == 0).then_some(())
-    });
+    eventually(SOON, "the window passes", || (shown().0 == 0).then_some(()));
     assert!(shown().1.iter().all(|&(_, milliseconds)| milliseconds == 0.0));
 }
 
