@@ -6,7 +6,7 @@
 //! | Where do I look for | |
 //! |---|---|
 //! | reading and cutting commands | [`reader`] |
-//! | waiting for bytes, or looking for them first | [`attention`], [`lookout`] |
+//! | which sockets have something to say | [`readiness`] |
 //! | the order of answers | [`answers`] |
 //! | what a client may do | [`authorization`] |
 //! | what waits to be sent | [`output`] |
@@ -15,16 +15,15 @@
 //! | the socket itself | [`socket`] |
 
 pub mod answers;
-pub mod attention;
 pub mod authorization;
 pub mod handoff;
 pub mod handshakes;
 pub mod heartbeat;
 pub mod layers;
-pub mod lookout;
 pub mod output;
 pub mod peer;
 pub mod reader;
+pub mod readiness;
 pub mod socket;
 mod upgrade;
 

@@ -4,42 +4,30 @@
 //! executed from there; only what is left of an unfinished command is kept with the connection.
 //! Where there are layers, what they open is gathered with the connection instead, in bounded steps.
 
-use super::attention::{Attention, look, wait};
 use super::handoff::Traveller;
 use super::layers::Opened;
-use super::lookout::Lookout;
 use super::{Life, Reply};
-use crate::clock::Tick;
 use crate::command::{self, Step, Subscribed};
 use crate::keys::ConnectionKey;
 use crate::routing::placement::ShardId;
 use crate::routing::request::Request;
 use crate::shard::Shard;
-use crate::shard::statistics::breathe;
 use protocol::decoder::Decoder;
 use protocol::name::{ChannelName, TopicName};
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 /// How long a consumer waits that cannot be moved to the core of its topic.
 const MOVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// How long a client is read from that always has more to say, before others are looked at whose
-/// bytes have just arrived: the executor looks at its ring only when nothing can run. Two clients who
-/// do so wait for each other, so this is not the longest that others wait.
-const UNBROKEN_MAX: Duration = Duration::from_millis(2);
-
 /// Serves a connection of this core until it ends or moves. `unread` is what it brought along.
 pub async fn serve(shard: Rc<Shard>, key: ConnectionKey, unread: Vec<u8>) {
     let decoder = Decoder::new(shard.config.limits.clone());
     let has_layers = shard.has_layers(key);
-    let waited_at = shard.clock.now().tick;
-    let lookout = Lookout::default();
-    let mut reader =
-        Reader { shard, key, decoder, unread, has_layers, refused: false, waited_at, lookout };
+    let mut reader = Reader { shard, key, decoder, unread, has_layers, refused: false };
     let mut step = if reader.unread.is_empty() { Step::ReadOn } else { reader.execute_unread() };
     loop {
         step = match step {
@@ -50,7 +38,7 @@ pub async fn serve(shard: Rc<Shard>, key: ConnectionKey, unread: Vec<u8>) {
                     reader.shard.stop_consuming(key);
                 }
                 // Those that are ready have their turn, and the turn ends, before more is read.
-                reader.take_turns().await;
+                reader.shard.let_others().await;
                 match reader.read_and_execute().await {
                     Some(step) => step,
                     None => break,
@@ -99,10 +87,6 @@ pub(super) struct Reader {
     pub(super) has_layers: bool,
     /// Nothing more is executed: the client was refused, which it may not have been told yet.
     refused: bool,
-    /// When it last had nothing to read, or let all others have their turn.
-    waited_at: Tick,
-    /// Whether its client is looked for.
-    lookout: Lookout,
 }
 
 /// What became of a connection that was to move.
@@ -117,43 +101,19 @@ enum Departed {
 }
 
 impl Reader {
-    /// Lets the others have their turn, now and then those too whose bytes have just arrived.
-    async fn take_turns(&mut self) {
-        let now = self.shard.clock.now().tick;
-        if now.since(self.waited_at) < UNBROKEN_MAX {
-            glommio::executor().yield_now().await;
-        } else {
-            breathe().await;
-            self.waited_at = self.shard.clock.now().tick;
-        }
-    }
-
-    /// Comes to bytes and executes them; `None` at the end of the stream.
+    /// Waits for bytes and executes them; `None` at the end of the stream.
     async fn read_and_execute(&mut self) -> Option<Step> {
-        let shard = self.shard.clone();
-        let mut lookout = self.lookout;
-        let looked = look(&shard, &mut lookout, |attention| self.poll_execute(attention)).await;
-        let (step, others_had_turns) = match looked {
-            Poll::Ready(read) => read,
-            Poll::Pending => {
-                wait(&shard, &mut lookout, |attention| self.poll_execute(attention)).await
-            }
-        };
-        self.lookout = lookout;
-        if others_had_turns {
-            self.waited_at = shard.clock.now().tick;
-        }
-        step
+        poll_fn(|context| self.poll_read_and_execute(context)).await
     }
 
-    fn poll_execute(&mut self, attention: &mut Attention<'_, '_>) -> Poll<Option<Step>> {
+    fn poll_read_and_execute(&mut self, context: &mut Context<'_>) -> Poll<Option<Step>> {
         if self.has_layers {
-            return self.poll_open_and_execute(attention);
+            return self.poll_open_and_execute(context);
         }
         let shard = self.shard.clone();
         let Some(socket) = shard.socket_of(self.key) else { return Poll::Ready(None) };
         let mut buffer = shard.read_buffer.borrow_mut();
-        let bytes = match ready!(socket.poll_read(attention, &mut buffer)) {
+        let bytes = match ready!(socket.poll_read(context, &mut buffer)) {
             Ok(0) | Err(_) => return Poll::Ready(None),
             Ok(length) => &buffer[..length],
         };
@@ -171,8 +131,8 @@ impl Reader {
         Poll::Ready(Some(step))
     }
 
-    /// As [`Self::poll_execute`], through the layers.
-    fn poll_open_and_execute(&mut self, attention: &mut Attention<'_, '_>) -> Poll<Option<Step>> {
+    /// As [`Self::poll_read_and_execute`], through the layers.
+    fn poll_open_and_execute(&mut self, context: &mut Context<'_>) -> Poll<Option<Step>> {
         let shard = self.shard.clone();
         let opened = {
             let mut state = shard.state.borrow_mut();
@@ -182,7 +142,7 @@ impl Reader {
             let Some(layers) = &mut connection.layers else { return Poll::Ready(None) };
             let mut buffer = shard.read_buffer.borrow_mut();
             let socket = &connection.socket;
-            let opened = ready!(socket.poll_open(attention, &mut buffer, layers, &mut self.unread));
+            let opened = ready!(socket.poll_open(context, &mut buffer, layers, &mut self.unread));
             if let Err(error) = &opened
                 && error.kind() == io::ErrorKind::InvalidData
                 && connection.life == Life::Open

@@ -1,26 +1,23 @@
 //! A client's socket on this core.
 //!
-//! Waiting goes through the ring; sending is first tried without waiting, straight from where the
-//! bytes lie. A socket can leave for another core: what travels is a duplicate of its descriptor.
+//! It is waited for with all others of the core ([`super::readiness`]), read from when something came,
+//! and sent to without waiting, straight from where the bytes lie. A socket can leave for another core:
+//! what travels is a duplicate of its descriptor.
 
-use super::attention::Attention;
 use super::layers::{Layers, Opened};
 use super::output::Output;
-use crate::descriptor;
-use glommio::net::TcpStream;
+use super::readiness::{Readiness, Watch};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg};
-use std::cell::RefCell;
 use std::io;
-use std::net::Shutdown;
-use std::pin::Pin;
+use std::net::{Shutdown, TcpStream};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-
-use futures_lite::{AsyncRead, AsyncWrite};
 
 /// See the head of this file.
 #[derive(Debug)]
 pub struct Socket {
-    stream: RefCell<TcpStream>,
+    stream: TcpStream,
+    watch: Watch,
 }
 
 /// How far sending got.
@@ -36,44 +33,47 @@ impl Socket {
     /// Takes a connected socket in on this core.
     ///
     /// # Errors
-    /// When the socket cannot be set to work without blocking.
-    pub fn adopt(stream: std::net::TcpStream) -> io::Result<Self> {
+    /// When the socket cannot be set to work without blocking, or not be watched.
+    pub fn adopt(stream: TcpStream, readiness: &Rc<Readiness>) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { stream: RefCell::new(TcpStream::from(socket2::Socket::from(stream))) })
+        let watch = readiness.watch(&stream)?;
+        Ok(Self { stream, watch })
     }
 
     /// A second descriptor of the same socket, to be adopted by another core.
     ///
     /// # Errors
     /// When the process has no descriptor left.
-    pub fn duplicate(&self) -> io::Result<std::net::TcpStream> {
-        let stream = self.stream.borrow();
-        Ok(std::net::TcpStream::from(descriptor::borrow(&*stream).try_clone_to_owned()?))
+    pub fn duplicate(&self) -> io::Result<TcpStream> {
+        self.stream.try_clone()
     }
 
     /// This side's address, as text.
     pub fn local_address(&self) -> String {
-        let address = self.stream.borrow().local_addr();
+        let address = self.stream.local_addr();
         address.map_or_else(|_| String::new(), |here| startup::listen::shown(here).to_string())
     }
 
     /// Reads what is there into `buffer`; ready with 0 when the peer has closed.
     pub fn poll_read(
         &self,
-        attention: &mut Attention<'_, '_>,
+        context: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let mut stream = self.stream.borrow_mut();
-        match attention {
-            Attention::Wait(context) => Pin::new(&mut *stream).poll_read(context, buffer),
-            Attention::Look => {
-                match recv(descriptor::borrow(&*stream), buffer, RecvFlags::DONTWAIT) {
-                    Ok((length, _)) => Poll::Ready(Ok(length)),
-                    Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Poll::Pending,
-                    Err(error) => Poll::Ready(Err(error.into())),
+        while self.watch.can_read(context) {
+            match recv(&self.stream, &mut *buffer, RecvFlags::DONTWAIT) {
+                Ok((length, _)) => {
+                    if length < buffer.len() {
+                        self.watch.has_read_all();
+                    }
+                    return Poll::Ready(Ok(length));
                 }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => self.watch.has_nothing_to_read(),
+                Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
+        Poll::Pending
     }
 
     /// Sends as much as the system takes without waiting.
@@ -84,7 +84,7 @@ impl Socket {
         while !output.is_empty() {
             let (slices, count) = output.slices();
             let sent = sendmsg(
-                descriptor::borrow(&*self.stream.borrow()),
+                &self.stream,
                 &slices[..count],
                 &mut SendAncillaryBuffer::default(),
                 SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
@@ -92,7 +92,10 @@ impl Socket {
             match sent {
                 Ok(sent) => output.sent(sent),
                 Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => return Ok(Sent::Blocked),
+                Err(rustix::io::Errno::AGAIN) => {
+                    self.watch.has_no_room();
+                    return Ok(Sent::Blocked);
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -108,10 +111,13 @@ impl Socket {
         let piece = output.first();
         let piece = &piece[..piece.len().min(bytes_max)];
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        match rustix::net::send(descriptor::borrow(&*self.stream.borrow()), piece, flags) {
+        match rustix::net::send(&self.stream, piece, flags) {
             Ok(sent) => output.sent(sent),
             Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::AGAIN) => return Ok(Sent::Blocked),
+            Err(rustix::io::Errno::AGAIN) => {
+                self.watch.has_no_room();
+                return Ok(Sent::Blocked);
+            }
             Err(error) => return Err(error.into()),
         }
         Ok(Sent::All)
@@ -142,7 +148,7 @@ impl Socket {
     /// `InvalidData`, and what is to be told the peer is on the wire.
     pub fn poll_open(
         &self,
-        attention: &mut Attention<'_, '_>,
+        context: &mut Context<'_>,
         buffer: &mut [u8],
         layers: &mut Layers,
         plain: &mut Vec<u8>,
@@ -153,7 +159,7 @@ impl Socket {
         if opened != Opened::NeedsInput {
             return Poll::Ready(Ok(opened));
         }
-        match ready!(self.poll_read(attention, buffer))? {
+        match ready!(self.poll_read(context, buffer))? {
             0 => Poll::Ready(Ok(Opened::End)),
             length => Poll::Ready(layers.open(&buffer[..length], plain).map_err(broken)),
         }
@@ -165,10 +171,19 @@ impl Socket {
         context: &mut Context<'_>,
         output: &mut Output,
     ) -> Poll<io::Result<()>> {
-        let mut stream = self.stream.borrow_mut();
-        let sent = ready!(Pin::new(&mut *stream).poll_write(context, output.first()))?;
-        output.sent(sent);
-        Poll::Ready(Ok(()))
+        while self.watch.can_write(context) {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            match rustix::net::send(&self.stream, output.first(), flags) {
+                Ok(sent) => {
+                    output.sent(sent);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => self.watch.has_no_room(),
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+        Poll::Pending
     }
 
     /// Ends one or both directions. The peer may have ended them before.
@@ -179,6 +194,12 @@ impl Socket {
             Shutdown::Both => rustix::net::Shutdown::Both,
         };
         // Fails only when the connection is gone already, which is what was wanted.
-        rustix::net::shutdown(descriptor::borrow(&*self.stream.borrow()), how).ok();
+        rustix::net::shutdown(&self.stream, how).ok();
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.watch.leave(&self.stream);
     }
 }

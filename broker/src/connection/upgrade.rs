@@ -6,7 +6,6 @@
 //!
 //! While one client shakes hands it keeps nobody waiting but itself.
 
-use super::attention::Attention;
 use super::layers::{Broken, Layers};
 use super::reader::Reader;
 use super::{Connection, Life, Reply};
@@ -140,7 +139,7 @@ impl Reader {
             return Poll::Ready(Ok(()));
         }
         let mut buffer = self.shard.read_buffer.borrow_mut();
-        Poll::Ready(match ready!(socket.poll_read(&mut Attention::Wait(context), &mut buffer)) {
+        Poll::Ready(match ready!(socket.poll_read(context, &mut buffer)) {
             Ok(0) => Err(gone()),
             Ok(length) => {
                 layers.keep(&buffer[..length]);

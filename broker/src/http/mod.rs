@@ -79,7 +79,7 @@ pub async fn serve(shard: Rc<Shard>, socket: Rc<Socket>, peer: Peer, door: Door)
 pub async fn go_on(shard: Rc<Shard>, traveller: Traveller) {
     let counted = Counted::new(shard.clone());
     let Traveller { stream, peer, layers, unread } = traveller;
-    match Socket::adopt(stream) {
+    match Socket::adopt(stream, &shard.readiness) {
         Ok(socket) => {
             let transport = Transport::arrived(shard.clone(), Rc::new(socket), layers, unread);
             serve_to_the_end(shard, counted, transport, peer, true).await;
@@ -193,7 +193,7 @@ async fn next_head(
     if transport.unread().is_empty() {
         transport.wait_for_request().await?;
     } else {
-        transport.take_turns().await;
+        transport.let_others().await;
     }
     let deadline = transport.head_deadline();
     if after_post {

@@ -4,22 +4,18 @@
 //! means.
 
 use crate::clock::Tick;
-use crate::connection::attention::{Attention, look, wait};
 use crate::connection::layers::{Broken, Layers, Opened};
-use crate::connection::lookout::Lookout;
 use crate::connection::output::Output;
 use crate::connection::peer::Peer;
 use crate::connection::socket::{Sent, Socket};
 use crate::http::handoff::Traveller;
 use crate::limits::{HANDSHAKE_MILLISECONDS, LINGER_MILLISECONDS};
 use crate::shard::Shard;
-use crate::shard::statistics::breathe;
 use futures_lite::FutureExt;
 use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 /// How long a connection may stay silent between two requests. Go's clients, which most of NSQ's
@@ -30,10 +26,7 @@ const IDLE_MAX: Duration = Duration::from_mins(3);
 const HEAD_MAX: Duration = Duration::from_mins(1);
 /// How long a client may take for the next bytes of a body, or to take bytes of an answer.
 const STALL_MAX: Duration = Duration::from_mins(1);
-/// So many steps this connection may go without having to wait, before those have their turn whose
-/// bytes came meanwhile. A step is one read, one request served, or [`SENT_AT_ONCE`] sent.
-const STEPS_MAX: u32 = 16;
-/// Bytes of an answer that are sent in one step; inside TLS about half as many.
+/// Bytes of an answer that are sent before others have their turn; inside TLS about half as many.
 const SENT_AT_ONCE: usize = 128 << 10;
 /// A buffer of this size is kept between requests; a larger one is given back.
 const KEPT_BYTES_MAX: usize = 4096;
@@ -55,10 +48,6 @@ pub(super) struct Transport {
     /// Invariant: less than `input.len()`, or both are 0.
     consumed: usize,
     output: Output,
-    /// Steps since it had to wait.
-    steps: u32,
-    /// Whether its client is looked for.
-    lookout: Lookout,
 }
 
 impl Transport {
@@ -70,8 +59,6 @@ impl Transport {
             input: Vec::new(),
             consumed: 0,
             output: Output::default(),
-            steps: 0,
-            lookout: Lookout::default(),
         }
     }
 
@@ -175,34 +162,25 @@ impl Transport {
     /// Waits for more bytes, not beyond `deadline`.
     pub(super) async fn read_until(&mut self, deadline: Tick) -> Result<(), Ended> {
         // A client that never stops sending must not keep the others of its core waiting.
-        self.take_turns().await;
+        self.let_others().await;
         self.input.drain(..self.consumed);
         self.consumed = 0;
         let left = deadline.since(self.shard.clock.now().tick);
-        let Self { shard, socket, layers, input, steps, lookout, .. } = self;
-        let mut read = |attention: &mut Attention<'_, '_>| {
+        let Self { shard, socket, layers, input, .. } = self;
+        let read = poll_fn(|context| {
             let mut buffer = shard.read_buffer.borrow_mut();
             let read = match layers {
                 Some(layers) => socket
-                    .poll_open(attention, &mut buffer, layers, input)
+                    .poll_open(context, &mut buffer, layers, input)
                     .map_ok(|opened| opened != Opened::End),
-                None => socket.poll_read(attention, &mut buffer).map_ok(|length| {
+                None => socket.poll_read(context, &mut buffer).map_ok(|length| {
                     input.extend_from_slice(&buffer[..length]);
                     0 < length
                 }),
             };
             read.map(|read| if read.is_ok_and(|is_open| is_open) { Ok(()) } else { Err(Ended) })
-        };
-        let (read, others_had_turns) = match look(shard, lookout, &mut read).await {
-            Poll::Ready(read) => read,
-            Poll::Pending => {
-                let waited = async { Ok(wait(shard, lookout, &mut read).await) };
-                within(left, waited).await.unwrap_or((Err(Ended), true))
-            }
-        };
-        if others_had_turns {
-            *steps = 0;
-        }
+        });
+        let read = within(left, read).await;
         if self.layers.as_ref().is_some_and(|layers| !layers.is_wire_empty()) {
             // TLS has something to say for itself, if only why it ends.
             self.send(|_| ()).await?;
@@ -223,16 +201,14 @@ impl Transport {
                 }
             };
             if waiting.is_empty() {
-                self.steps += 1;
                 return Ok(());
             }
             if socket.send_some(waiting, SENT_AT_ONCE).map_err(ended)? == Sent::Blocked {
                 let sent = poll_fn(|context| socket.poll_send(context, waiting));
                 within(STALL_MAX, async { sent.await.map_err(ended) }).await?;
-                self.steps = 0;
             } else if !self.has_sent_all() {
                 // Nor must one who takes a long answer as fast as it is sent.
-                self.take_turns().await;
+                self.let_others().await;
             }
         }
     }
@@ -242,15 +218,9 @@ impl Transport {
         self.output.is_empty() && is_wire_empty
     }
 
-    /// Lets the others have their turn, now and then those too whose bytes have just arrived.
-    pub(super) async fn take_turns(&mut self) {
-        self.steps += 1;
-        if self.steps < STEPS_MAX {
-            glommio::executor().yield_now().await;
-        } else {
-            self.steps = 0;
-            breathe().await;
-        }
+    /// Lets the other connections have their turn.
+    pub(super) async fn let_others(&self) {
+        self.shard.let_others().await;
     }
 
     /// Closes so that the last answer arrives: with bytes unread, closing at once would destroy it
@@ -285,10 +255,10 @@ fn ended(_: io::Error) -> Ended {
 }
 
 /// Waits for `work`, not longer than `longest`.
-async fn within<T>(
+async fn within(
     longest: Duration,
-    work: impl Future<Output = Result<T, Ended>>,
-) -> Result<T, Ended> {
+    work: impl Future<Output = Result<(), Ended>>,
+) -> Result<(), Ended> {
     // The timer is made only if the work has to wait.
     let deadline = async {
         glommio::timer::sleep(longest).await;

@@ -159,7 +159,7 @@ impl Shard {
         {
             tracing::warn!("client({peer}): failed to set TCP_NODELAY - {error}");
         }
-        let socket = match Socket::adopt(stream) {
+        let socket = match Socket::adopt(stream, &self.readiness) {
             Ok(socket) => Rc::new(socket),
             Err(error) => {
                 tracing::error!("client({peer}): failed to take it in - {error}");
@@ -225,7 +225,7 @@ impl Shard {
                 let here = self.here;
                 self.state.borrow_mut().published(here, waiter, result);
             }
-            Request::Arrive(traveller) => match Socket::adopt(traveller.stream) {
+            Request::Arrive(traveller) => match Socket::adopt(traveller.stream, &self.readiness) {
                 Ok(socket) => {
                     let mut connection = Connection::new(Rc::new(socket), traveller.session);
                     connection.layers = traveller.layers;

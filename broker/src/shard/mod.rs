@@ -18,8 +18,10 @@ pub mod departure;
 pub mod doors;
 mod drain;
 mod files;
+pub mod hearing;
 mod import;
 mod jobs;
+mod lookout;
 pub mod open_folders;
 mod peek;
 #[cfg(test)]
@@ -46,7 +48,7 @@ use crate::clock::Clock;
 use crate::config::{Config, NSQ_VERSION};
 use crate::connection::Life;
 use crate::connection::handshakes::Handshakes;
-use crate::connection::lookout::Lookouts;
+use crate::connection::readiness::Readiness;
 use crate::connection::socket::Socket;
 use crate::http::client::Client;
 use crate::keys::ConnectionKey;
@@ -58,8 +60,9 @@ use crate::routing::request::{
 use protocol::name::TopicName;
 use signal::{News, Signal};
 use state::{Call, State};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -89,15 +92,20 @@ pub struct Shard {
     pub http_client: Client,
     /// Whose turn it is to shake hands.
     pub handshakes: Handshakes,
-    /// Who is looked for.
-    pub lookouts: Lookouts,
+    /// Which sockets have something to say.
+    pub readiness: Rc<Readiness>,
+    /// Turns that have ended.
+    pub turns: Cell<u64>,
+    /// The ring is to be looked at: whoever could go on for ever pauses for a [`hearing::MOMENT`].
+    pub is_hearing: Cell<bool>,
 }
 
 impl Shard {
-    fn new(config: Rc<Config>, clock: Clock, state: State) -> Self {
+    /// # Errors
+    /// When the process has no descriptor left.
+    fn new(config: Rc<Config>, clock: Clock, state: State) -> io::Result<Self> {
         let http_client = Client::new(format!("nsqd/{NSQ_VERSION}"), config.client_tls.clone());
-        let lookouts = Lookouts::new(config.spin);
-        Self {
+        Ok(Self {
             here: state.here,
             config,
             clock,
@@ -109,8 +117,10 @@ impl Shard {
             read_buffer: RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice()),
             http_client,
             handshakes: Handshakes::default(),
-            lookouts,
-        }
+            readiness: Rc::new(Readiness::new()?),
+            turns: Cell::new(0),
+            is_hearing: Cell::new(false),
+        })
     }
 
     /// The socket of a connection that is still here.

@@ -7,7 +7,6 @@ use super::doors::Doors;
 use super::state::State;
 use crate::clock::{Clock, Tick};
 use crate::config::Config;
-use crate::connection::attention::Attention;
 use crate::connection::socket::Socket;
 use crate::limits::{BLOCKING_THREADS, MAILBOX_BATCHES_MAX};
 use crate::routing::placement::{Placement, ShardId};
@@ -131,7 +130,10 @@ async fn one_core(
     let random = (clock.now().wall.0.cast_unsigned() ^ u64::from(here.0) << 48)
         .wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let state = State::new(here, placement, config.clone(), random);
-    let shard = Rc::new(Shard::new(config, clock, state));
+    let shard = Rc::new(
+        Shard::new(config, clock, state)
+            .map_err(|error| format!("failed to watch sockets - {error}"))?,
+    );
     shard.recover(Rc::new(catalogue)).await?;
     shard.state.borrow_mut().take_stock();
     shard.turn.wake();
@@ -143,6 +145,7 @@ async fn one_core(
     take_in_all(&shard, receivers);
     glommio::spawn_local(end_turns(shard.clone())).detach();
     glommio::spawn_local(ring(shard.clone())).detach();
+    glommio::spawn_local(super::hearing::hear(shard.clone())).detach();
     if here == FIRST {
         let again = |error| format!("failed to hand the ports to the first shard - {error}");
         let stop = first.stop.try_clone().map_err(again)?;
@@ -220,6 +223,7 @@ pub(super) async fn end_turns(shard: Rc<Shard>) {
             }
             (state.alarms.take_first_changed(), state.work.is_empty())
         };
+        shard.turns.set(shard.turns.get() + 1);
         if first_changed {
             shard.alarms_changed.wake();
         }
@@ -227,7 +231,7 @@ pub(super) async fn end_turns(shard: Rc<Shard>) {
         if !is_done {
             // A client took all it was sent, and can take more; the others have their turn first.
             shard.turn.wake();
-            glommio::executor().yield_now().await;
+            shard.let_others().await;
         }
     }
 }
@@ -289,7 +293,7 @@ fn take_in_all(shard: &Rc<Shard>, mut receivers: Receivers<Batch>) {
                     shard.take_in(from, request);
                 }
                 // Those that the batch woke have their turn before the next one is taken.
-                glommio::executor().yield_now().await;
+                shard.let_others().await;
             }
         })
         .detach();
@@ -300,10 +304,9 @@ fn take_in_all(shard: &Rc<Shard>, mut receivers: Receivers<Batch>) {
 async fn wait_for_stop(shard: Rc<Shard>, stop: std::os::unix::net::UnixStream) {
     // Any stream of bytes can be waited for as a socket of ours.
     let stop = std::net::TcpStream::from(OwnedFd::from(stop));
-    if let Ok(socket) = Socket::adopt(stop) {
+    if let Ok(socket) = Socket::adopt(stop, &shard.readiness) {
         // Whatever it is, a byte or an error: the signal's pipe is used for nothing else.
-        let read =
-            poll_fn(|context| socket.poll_read(&mut Attention::Wait(context), &mut [0])).await;
+        let read = poll_fn(|context| socket.poll_read(context, &mut [0])).await;
         tracing::debug!(?read, "told to stop");
     }
     shard.stop_all();

@@ -4,7 +4,7 @@
 
 use super::state::{Job, State};
 use super::topics::Folder;
-use super::{Shard, run};
+use super::{Shard, hearing, run};
 use crate::clock::Clock;
 use crate::flags::Flags;
 use crate::keys::TopicKey;
@@ -41,9 +41,10 @@ fn on_a_core(flags: &[&str], test: impl AsyncFnOnce(Rc<Shard>)) {
     executor.run(async {
         crate::pulse::start();
         let state = State::new(ShardId(0), Placement::over(1), config.clone(), 1);
-        let shard = Rc::new(Shard::new(config, Clock::start(), state));
+        let shard = Rc::new(Shard::new(config, Clock::start(), state).unwrap());
         glommio::spawn_local(run::end_turns(shard.clone())).detach();
         glommio::spawn_local(run::ring(shard.clone())).detach();
+        glommio::spawn_local(hearing::hear(shard.clone())).detach();
         test(shard).await;
     });
 }

@@ -20,7 +20,7 @@ mod seeds;
 
 use super::state::State;
 use super::topics::Folder;
-use super::{Doors, Shard, run};
+use super::{Doors, Shard, hearing, run};
 use crate::channel::{Locality, Outgoing, Room, Terms};
 use crate::clock::{Clock, Now};
 use crate::config::{Acknowledge, Config};
@@ -114,7 +114,7 @@ async fn start(data_path: &Path, random: u64) -> Result<Rc<Shard>, String> {
     };
     let config = Rc::new(config(data_path));
     let state = State::new(ShardId(0), Placement::over(1), config.clone(), random);
-    let shard = Rc::new(Shard::new(config, Clock::start(), state));
+    let shard = Rc::new(Shard::new(config, Clock::start(), state).unwrap());
     shard.recover(Rc::new(catalogue)).await?;
     Ok(shard)
 }
@@ -149,6 +149,7 @@ async fn serve(
     let shard = start(data_path, random).await.unwrap();
     glommio::spawn_local(run::end_turns(shard.clone())).detach();
     glommio::spawn_local(run::ring(shard.clone())).detach();
+    glommio::spawn_local(hearing::hear(shard.clone())).detach();
     shard.turn.wake();
     let any = Address::Port("127.0.0.1:0".parse().unwrap());
     let doors = Doors::open(&any, Some(&any), None).unwrap();
@@ -509,7 +510,7 @@ fn what_a_killed_process_left_is_brought_to_the_disk_by_the_next_though_nobody_u
         let mut config = config(data_path);
         config.acknowledge = Acknowledge::Written;
         let state = State::new(ShardId(0), Placement::over(1), Rc::new(config.clone()), 1);
-        let shard = Rc::new(Shard::new(Rc::new(config), Clock::start(), state));
+        let shard = Rc::new(Shard::new(Rc::new(config), Clock::start(), state).unwrap());
         glommio::spawn_local(run::end_turns(shard.clone())).detach();
         let topic = TopicName::parse(b"orders").unwrap();
         for number in 1..100 {
