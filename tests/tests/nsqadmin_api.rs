@@ -265,7 +265,12 @@ fn several_nsqds_and_nsqlookupds_are_shown_as_one_cluster_and_who_is_dead_is_nam
     let flags = live.each_ref().map(LookupServer::flag);
     let brokers =
         [Maker::Real, Maker::Ours].map(|maker| Broker::of(maker, &[&flags[0], &flags[1]]));
-    brokers.iter().for_each(|broker| broker.client().publish_many("t", &["a", "b"]));
+    for broker in &brokers {
+        // Who makes a topic is answered when the broker has asked which channels it has elsewhere; a
+        // publisher may be answered before.
+        broker.order("/topic/create?topic=t");
+        broker.client().publish_many("t", &["a", "b"]);
+    }
     // Now that the topic is at both, a channel comes to one of them alone.
     for (broker, channel) in brokers.iter().zip(["left", "right"]) {
         broker.order(&format!("/channel/create?topic=t&channel={channel}"));
