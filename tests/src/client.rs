@@ -239,6 +239,8 @@ impl Client {
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock | ErrorKind::TimedOut => return Seen::Silence,
+                    // This process was held up, and goes on.
+                    ErrorKind::Interrupted => {}
                     // The broker may close with bytes of ours unread, which resets the connection.
                     ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => return Seen::Closed,
                     _ => panic!("cannot read: {error}"),

@@ -17,7 +17,7 @@ use crate::process::Process;
 use crate::programs::{Maker, installed_suite, skipped, workspace};
 
 /// No suite takes as long as this; those that hang are ended.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// A client whose tests are published with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

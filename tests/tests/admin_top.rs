@@ -184,7 +184,9 @@ fn a_node_that_never_answers_holds_up_nothing() {
     // It takes the connection, and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let silent = silent.local_addr().map(|address| (silent, address)).expect("it has an address");
-    let flags = [at(&broker), format!("--nsqd-http-address={}", silent.1)];
+    // Longer than the test looks.
+    let patience = "--http-client-request-timeout=10m".to_owned();
+    let flags = [at(&broker), format!("--nsqd-http-address={}", silent.1), patience];
     let Some(terminal) = top(NARROW, &[], &flags) else { return };
     terminal.shows_line(&["orders", " 13 "]);
     terminal.shows_line(&["1 of 2 nodes"]);

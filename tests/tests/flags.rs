@@ -10,7 +10,7 @@ use tests::broker::Broker;
 use tests::process::run;
 use tests::programs::{only_ours, ours, real, under_test, workspace};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A flag as a usage text shows it.
 #[derive(Debug, PartialEq, Eq)]

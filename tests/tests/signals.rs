@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use tests::broker::Broker;
 use tests::programs::{Maker, real, under_test};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// How a process ends: its status, or the signal that ended it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use tests::client::Client;
 use tests::process::{Ended, Process, run};
 use tests::programs::{Maker, only_ours, ours, real, skipped, under_test, workspace};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn folder() -> TempDir {
     TempDir::new().expect("the temporary folder can be written")
@@ -265,7 +265,7 @@ fn ours_starts_again_at_once_with_just_enough_locked_memory() {
         broker.logged("TCP: listening on ");
         // It serves and ends as it is told, or says in one sentence why it cannot.
         let status = broker.terminate();
-        let log = broker.log();
+        let log = broker.whole_log();
         let fatal = log.lines().filter(|line| line.contains("FATAL")).count();
         assert!(fatal <= 1 && !log.contains("panicked"), "{log}");
         assert_eq!(status.code(), Some(i32::from(0 < fatal)), "{log}");

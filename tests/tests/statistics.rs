@@ -2,6 +2,7 @@
 //! `/stats` of many clients.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -33,7 +34,11 @@ impl Daemon {
         let mut datagrams: Vec<String> = Vec::new();
         let mut buffer = [0; 65_536];
         while !datagrams.last().is_some_and(|datagram| datagram.contains(last)) {
-            let bytes = self.0.recv(&mut buffer).expect("datagrams come");
+            let bytes = match self.0.recv(&mut buffer) {
+                // This process was held up, and goes on.
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                received => received.expect("datagrams come"),
+            };
             datagrams.push(String::from_utf8(buffer[..bytes].to_vec()).expect("they are text"));
         }
         datagrams

@@ -143,7 +143,11 @@ impl Wire {
                 Ok(plain) => self.unread.extend(plain),
                 Err(_) => self.ended = true,
             },
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                ) => {}
             // A broker that closes with bytes of ours unread resets the connection.
             Err(_) => self.ended = true,
         }
