@@ -52,8 +52,9 @@ mod tests {
                     .make()
                     .unwrap();
                 executor.run(async {
-                    // Preempted so often, it takes more than two.
-                    (2..12).map(Duration::from_millis).for_each(start_every);
+                    // Preempted so often, it takes more than two: each may be slept over itself, and
+                    // on a busy machine so were ten in a row.
+                    (2..102).map(Duration::from_millis).for_each(start_every);
                     begun.fetch_add(1, Ordering::Relaxed);
                     for _ in 0..500 {
                         glommio::executor().yield_task_queue_now().await;
