@@ -3,7 +3,8 @@
 
 use std::net::SocketAddr;
 use std::process::Stdio;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tests::auth_server::{AuthServer, Told};
 use tests::broker::Broker;
@@ -228,10 +229,13 @@ fn subscribed(broker: &Broker, topic: &str, channel: &str) {
 }
 
 fn printed(tool: &Process, count: usize) -> Vec<String> {
-    let mut lines = eventually(SOON, "all is printed", || {
-        let output = tool.output();
-        (output.len() == count).then_some(output)
-    });
+    let mut lines = tool.output();
+    let end = Instant::now() + SOON * 2;
+    while lines.len() != count {
+        assert!(Instant::now() < end, "{} of {count} lines; its log:\n{}", lines.len(), tool.log());
+        thread::sleep(Duration::from_millis(20));
+        lines = tool.output();
+    }
     lines.sort();
     lines
 }
@@ -450,6 +454,8 @@ fn both_go_through_tls_snappy_and_deflate() {
         for way in &ways {
             let relay = Relay::to(broker.tcp);
             let address = at("nsqd-tcp-address", relay.address);
+            // The handshake has to be over within a second of IDENTIFY, unless more is given.
+            let way = [way.as_slice(), &["write_timeout,1m", "dial_timeout,1m"]].concat();
             let option = |kind: &str| -> Vec<String> {
                 way.iter().map(|option| format!("--{kind}-opt={option}")).collect()
             };

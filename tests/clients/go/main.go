@@ -93,6 +93,9 @@ func layersOf(flags *flag.FlagSet) layers {
 }
 
 func (l layers) apply(config *nsq.Config) {
+	// By themselves both are a second, and TLS has to be agreed upon within that of the write.
+	config.DialTimeout = time.Minute
+	config.WriteTimeout = time.Minute
 	if *l.ca != "" {
 		must(config.Set("tls_v1", true))
 		must(config.Set("tls_root_ca_file", *l.ca))
