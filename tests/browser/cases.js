@@ -45,6 +45,15 @@ const cases = {
     await page.assertGood('topics');
     await page.photograph('topics');
 
+    // A channel's name is looked for among topics, and then where it is.
+    const search = page.inner.locator('input[type=search]');
+    await search.fill('orders/em');
+    await page.says('Nothing is called “orders/em”.');
+    await page.press('button', 'Search the channels');
+    await page.rowBecomes('channels', 'orders/email', { Depth: '1,204' });
+    await page.says('1 of 3');
+    await search.fill('');
+
     await page.press('button', /^Channels/);
     await page.rowBecomes('channels', 'orders/email', { Depth: '1,204', State: '■ no consumer', Consumers: '0' });
     await page.rowBecomes('channels', 'orders/audit', { Depth: '0', State: 'ok', Consumers: '1' });

@@ -430,6 +430,9 @@ fn a_hundred_nsqds_with_ten_thousand_channels_are_shown_page_by_page() {
     let found = admin.get("/api/live/channels?search=T042&limit=1");
     assert_eq!([&found["total"], &found["matching"]], [&json!(10_000), &json!(100)]);
     assert_eq!(found["rows"][0]["channel"], "c000");
+    let found = admin.get("/api/live/channels?search=t042/C07");
+    assert_eq!(found["matching"], 10);
+    assert_eq!(found["rows"][0]["channel"], "c070");
     let summary = admin.get("/api/live/summary");
     assert_eq!([&summary["nodes"], &summary["clients"]], [&json!(100), &json!(30_000)]);
     let counter = admin.get("/api/counter");

@@ -142,6 +142,18 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// Whether `wanted`, which is of lower case, stands in the name. One with a slash is looked for in
+    /// `topic/channel`, also where channels stand without their topic.
+    pub(super) fn is_called(&self, wanted: &str) -> bool {
+        let is_in = |name: &str| name.to_lowercase().contains(wanted);
+        match &self.key {
+            Key::Channel(topic, channel) if wanted.contains('/') => {
+                is_in(&format!("{topic}/{channel}"))
+            }
+            _ => is_in(&self.name),
+        }
+    }
+
     fn new(key: Key, name: String, values: Vec<Value>) -> Self {
         Self { key, name, paused: false, trouble: None, values, trend: Vec::new() }
     }

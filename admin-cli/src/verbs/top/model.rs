@@ -421,7 +421,7 @@ impl Model {
     fn rows(&self) -> Vec<Row> {
         let mut rows = self.all_rows();
         let wanted = self.place().filter.to_lowercase();
-        rows.retain(|row| row.name.to_lowercase().contains(&wanted));
+        rows.retain(|row| row.is_called(&wanted));
         let Sort { column, falling } = self.sort();
         rows.sort_by(|one, two| one.compare(two, column, falling));
         rows
@@ -557,9 +557,15 @@ impl Model {
     fn nothing(&self) -> Vec<String> {
         let place = self.place();
         if !place.filter.is_empty() && !self.all_rows().is_empty() {
+            let next = match place.page {
+                Page::Topics if place.filter.contains('/') => {
+                    "2 lists the channels of all topics. Esc takes the filter away."
+                }
+                _ => "Esc takes the filter away.",
+            };
             return vec![
                 format!("Nothing here has {:?} in its name.", place.filter),
-                "Esc takes the filter away.".to_owned(),
+                next.to_owned(),
             ];
         }
         if !self.is_discovered {
@@ -890,6 +896,29 @@ pub(super) mod tests {
         assert_eq!(nothing[0], "Nothing here has \"x\" in its name.");
         press(&mut model, &[Action::DropFilter]);
         assert_eq!((names(&mut model).len(), model.mode()), (3, Mode::Browsing));
+    }
+
+    #[test]
+    fn a_filter_may_be_a_topic_and_a_channel_with_a_slash_between() {
+        let type_all = |model: &mut Model, text: &str| {
+            press(model, &[Action::BeginFilter]);
+            press(model, &text.chars().map(Action::Type).collect::<Vec<_>>());
+        };
+        let mut model = small();
+        press(&mut model, &[Action::Show(Page::Channels)]);
+        type_all(&mut model, "Beta/D");
+        assert_eq!(names(&mut model), ["beta/d"]);
+        // The channels of one topic stand there without it.
+        let mut model = small();
+        type_all(&mut model, "beta");
+        press(&mut model, &[Action::KeepFilter, Action::Open]);
+        type_all(&mut model, "beta/d");
+        assert_eq!(names(&mut model), ["d"]);
+        // Topics have none in their names; where there are some is said.
+        let mut model = small();
+        type_all(&mut model, "beta/d");
+        let nothing = model.view(9, 0).nothing.unwrap();
+        assert_eq!(nothing[1], "2 lists the channels of all topics. Esc takes the filter away.");
     }
 
     #[test]

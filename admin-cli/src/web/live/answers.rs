@@ -309,6 +309,14 @@ fn unsigned(number: u64) -> f64 {
     number as f64
 }
 
+/// Whether every word of `search`, which is of lower case, stands in the names, between which is a
+/// slash as wherever a channel is written: `orders/em`.
+fn is_called([first, second]: [&str; 2], search: &str) -> bool {
+    let name = if second.is_empty() { first.to_owned() } else { format!("{first}/{second}") };
+    let name = name.to_lowercase();
+    search.split_whitespace().all(|word| name.contains(word))
+}
+
 /// Cuts out the part of a list that is asked for.
 fn list<R: Row + Serialize>(
     history: &History,
@@ -344,7 +352,7 @@ fn list<R: Row + Serialize>(
     let total = rows.len();
     let search = arguments.get("search").unwrap_or_default().to_lowercase();
     if !search.is_empty() {
-        rows.retain(|row| row.names().iter().any(|name| name.to_lowercase().contains(&search)));
+        rows.retain(|row| is_called(row.names(), &search));
     }
     let second_name = R::NAMES.get(1).is_some_and(|second| *second == sort);
     rows.sort_unstable_by(|one, other| {
@@ -544,4 +552,25 @@ pub(in crate::web) async fn channel(
         channel,
         failures: failures(&history.failures),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_found_by_all_words_that_are_sought_and_a_channel_with_its_topic() {
+        for (names, search, is_found) in [
+            (["Orders", "email"], "orders", true),
+            (["Orders", "email"], "ders/em", true),
+            (["Orders", "email"], "email ord", true),
+            (["Orders", "email"], "email x", false),
+            (["orders", "email"], "orders/x", false),
+            (["orders", ""], "orders", true),
+            (["orders", ""], "orders/", false),
+            (["orders", ""], "", true),
+        ] {
+            assert_eq!(is_called(names, search), is_found, "{names:?} {search}");
+        }
+    }
 }

@@ -34,9 +34,10 @@
 //! | `/api/live/peek/:topic?n=10` | the newest messages, for administrators: see [`peek`] |
 //!
 //! A list is `{"at":..,"interval_ms":..,"times":[..],"total":9,"matching":3,"offset":0,"rows":[..],
-//! "failures":[..]}`. `search=` keeps the rows whose names contain it in any case; `sort=` is a key of
-//! a row (`depth`), with `order=desc` the largest first; `offset=` and `limit=` (50, at most 1000) cut
-//! out a part. What is asked for and makes no sense is 400 `INVALID_ARG_...`.
+//! "failures":[..]}`. `search=` keeps the rows whose names contain all its words in any case, a channel's
+//! name being `topic/channel`; `sort=` is a key of a row (`depth`), with `order=desc` the largest first;
+//! `offset=` and `limit=` (50, at most 1000) cut out a part. What is asked for and makes no sense is 400
+//! `INVALID_ARG_...`.
 
 pub(super) mod answers;
 mod history;

@@ -119,7 +119,14 @@ function judge(troubles) {
 
 function emptyText(context, total, { q, view: kind }) {
   if (0 < total) {
-    return [`Nothing is called “${q}”. `, h('button', {
+    // A channel's name has its topic in front, and a topic's has no slash.
+    const isChannel = kind !== 'channels' && (q ?? '').includes('/');
+    return [`Nothing is called “${q}”. `, isChannel && [h('button', {
+      type: 'button', class: 'plain', onclick: () => {
+        context.setQuery({ view: 'channels', sort: '', order: '', page: '' });
+        context.refresh();
+      },
+    }, 'Search the channels'), ' '], h('button', {
       type: 'button', class: 'plain', onclick: () => {
         context.setQuery({ q: '', page: '' });
         context.refresh();
