@@ -407,6 +407,7 @@ const cases = {
     await page.says('1–100 of 10,000');
     console.log(`10,000 channels on 100 nodes: the page is there after ${first} ms, and again after ${Date.now() - again} ms`);
     await page.becomes('the rows', async () => page.inner.locator('#channels tbody tr').count(), 100);
+    await page.says('Looked at: the 200 longest of 10,000 queues, and the 200 longest of the ');
     await page.assertGood('10,000 channels');
     await page.photograph('ten-thousand', { whole: false });
     await page.inner.keyboard.press(']');

@@ -168,6 +168,18 @@ test('what is stuck is listed the worst first, and then the longest', () => {
   ]);
 });
 
+test('a queue that is judged twice is listed once, and what was not judged is said', () => {
+  const row = { topic: 't', channel: 'c', depth: 7, clients: 0, in_flight: 0, deferred: 0, paused: false, lines: { depth: [], rate: [] } };
+  assert.equal(topics.troublesOf([row, { ...row }], [], []).length, 1);
+  for (const [channels, unread, told] of [
+    [200, 200, ''],
+    [201, 0, 'Looked at: the 200 longest of 201 queues, and those without a consumer.'],
+    [10000, 201, 'Looked at: the 200 longest of 10,000 queues, and the 200 longest of the 201 without a consumer.'],
+  ]) {
+    assert.equal(topics.boundOf(channels, unread), told);
+  }
+});
+
 const byName = { key: 'name', value: (row) => row.name };
 const bySize = { key: 'size', value: (row) => row.size, numeric: true };
 

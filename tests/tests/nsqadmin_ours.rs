@@ -220,8 +220,9 @@ fn rates_and_histories_are_shown_without_a_graphite() {
             ("limit=x", "INVALID_ARG_LIMIT"),
             ("offset=-1", "INVALID_ARG_OFFSET"),
             ("points=x", "INVALID_ARG_POINTS"),
+            ("unread=x", "INVALID_ARG_UNREAD"),
         ] {
-            let answer = admin.ask("GET", &format!("/api/live/topics?{query}"), "", "");
+            let answer = admin.ask("GET", &format!("/api/live/channels?{query}"), "", "");
             assert_eq!((answer.status, answer.json()), (400, json!({"message": code})), "{query}");
         }
     }
@@ -448,6 +449,38 @@ fn an_order_that_is_too_large_is_refused() {
     assert_eq!((answer.status, answer.json()), (413, json!({"message": "INVALID_BODY"})));
     let largest = format!("{}{}", " ".repeat((1 << 20) - 20), r#"{"topic":"t"}"#);
     assert_eq!(admin.ask("POST", "/api/topics", "", &largest).status, 200);
+}
+
+#[test]
+fn queues_that_nobody_reads_are_found_however_short_they_are() {
+    let channels = |count: u64| -> Vec<Value> {
+        let read = (0..count).map(|number| (format!("read-{number}"), 1_000 + number, 1, false));
+        let others = [
+            ("left", 3, 0, false),
+            ("lost", 5, 0, false),
+            ("empty", 0, 0, false),
+            ("off", 9, 0, true),
+        ];
+        let others =
+            others.map(|(name, depth, clients, paused)| (name.to_owned(), depth, clients, paused));
+        let told = read.chain(others).map(|(name, depth, clients, paused)| {
+            json!({"channel_name": name, "depth": depth, "client_count": clients, "paused": paused})
+        });
+        told.collect()
+    };
+    let stats = json!({"topics": [{"topic_name": "t", "channels": channels(300)}]}).to_string();
+    let node = simulated(move |target| match target {
+        "/info" => {
+            r#"{"version":"1.3.0","broadcast_address":"127.0.0.1","http_port":4}"#.to_owned()
+        }
+        _ => stats.clone(),
+    });
+    let admin = ours(&by_nsqd(&[node]));
+    let found = admin.get("/api/live/channels?unread=true&sort=depth&order=desc");
+    assert_eq!([&found["total"], &found["matching"]], [&json!(2), &json!(2)], "{found}");
+    let names = [&found["rows"][0]["channel"], &found["rows"][1]["channel"]];
+    assert_eq!(names, [&json!("lost"), &json!("left")]);
+    assert_eq!(admin.get("/api/live/channels?unread=false")["total"], 304);
 }
 
 #[test]

@@ -207,6 +207,11 @@ impl<'a> ChannelRow<'a> {
             counted,
         }
     }
+
+    /// Whether messages wait and nobody is there to take them, though somebody could.
+    fn is_unread(&self) -> bool {
+        0 < self.depth && self.clients == 0 && !self.paused
+    }
 }
 
 impl Row for ChannelRow<'_> {
@@ -446,12 +451,18 @@ pub(in crate::web) async fn channels(admin: &Admin, raw_query: &str) -> Result<R
     admin.live.look().await;
     let history = &*admin.live.history.borrow();
     let wanted = wish.arguments.get("topic");
+    let only_unread = match wish.arguments.get("unread") {
+        None | Some("" | "false") => false,
+        Some("true") => true,
+        Some(_) => return Err(refused(Status::BadRequest, "INVALID_ARG_UNREAD")),
+    };
     let topics = history.topics().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name));
     let rows = topics.flat_map(|(topic, found)| {
         let row = move |(channel, counted)| ChannelRow::of(history, topic, channel, counted);
         found.channels().map(row)
     });
-    list(history, rows.collect(), &wish)
+    let is_wanted = |row: &ChannelRow<'_>| !only_unread || row.is_unread();
+    list(history, rows.filter(is_wanted).collect(), &wish)
 }
 
 /// `GET /api/live/nodes`.

@@ -27,7 +27,7 @@
 //! |---|---|
 //! | `/api/live/summary` | `at` (milliseconds since 1970), `interval_ms`, `times`, `nodes`, `failed_nodes`, `topics`, `channels`, `clients`, `depth` (of all topics and channels), `in_flight`, `deferred`, `rate` (published), `finish_rate`, `series`, `failures` |
 //! | `/api/live/topics` | a list, each with `topic`, `depth` (of the topic itself), `backlog` (with its channels), `in_flight`, `deferred`, `messages`, `rate`, `finish_rate`, `channels`, `clients`, `nodes`, `paused`, `series` (of `backlog` and `rate`) |
-//! | `/api/live/channels` | a list, each with `topic`, `channel`, `depth`, `backend_depth`, `in_flight`, `deferred`, `requeued`, `timed_out`, `messages`, `rate`, `finish_rate`, `clients`, `nodes`, `paused`, `series`; `topic=` for one topic alone |
+//! | `/api/live/channels` | a list, each with `topic`, `channel`, `depth`, `backend_depth`, `in_flight`, `deferred`, `requeued`, `timed_out`, `messages`, `rate`, `finish_rate`, `clients`, `nodes`, `paused`, `series`; `topic=` for one topic alone, `unread=true` for those that hold messages, are not paused and have no consumer |
 //! | `/api/live/nodes` | a list, each with `node` (as in `/nodes/:node`), `hostname`, `version`, `depth`, `in_flight`, `deferred`, `rate`, `finish_rate`, `topics`, `channels`, `clients`, `series`, `error` (why it did not answer, or null) |
 //! | `/api/live/topics/:topic` | `at`, `interval_ms`, `times`, `topic` (as in the list), `channels` (all of it, as in their list), `failures`; 404 `TOPIC_NOT_FOUND` |
 //! | `/api/live/topics/:topic/:channel` | `at`, `interval_ms`, `times`, `channel`, `failures`; 404 `CHANNEL_NOT_FOUND` |

@@ -12,7 +12,7 @@ import { ROWS_MAX, table } from '../table.js';
 import { h } from '../tree.js';
 import { stateMark } from './state.js';
 
-/** Queues that are judged, the longest first: what is stuck has something in it. */
+/** Queues that are judged, the longest first, and as many again of those that nobody reads, which may be short. */
 const JUDGED_MAX = 200;
 
 /** Troubles that are listed before the reader wants all. */
@@ -25,13 +25,19 @@ export function topicsPage(context) {
   return {
     title: () => (isByChannel(context) ? 'Channels' : 'Topics'),
     async load(signal) {
-      const [summary, list, longest, full] = await Promise.all([
+      const judged = { sort: 'depth', order: 'desc', limit: JUDGED_MAX };
+      const [summary, list, longest, unread, full] = await Promise.all([
         live.summary(signal),
         live.list(isByChannel(context) ? 'channels' : 'topics', searchOf(context.query), signal),
-        live.list('channels', { sort: 'depth', order: 'desc', limit: JUDGED_MAX }, signal),
-        live.list('topics', { sort: 'depth', order: 'desc', limit: JUDGED_MAX, points: 0 }, signal),
+        live.list('channels', judged, signal),
+        live.list('channels', { ...judged, unread: true }, signal),
+        live.list('topics', { ...judged, points: 0 }, signal),
       ]);
-      told = { summary, list, kind: isByChannel(context) ? 'channels' : 'topics', troubles: troublesOf(longest.rows, full.rows, summary.failures) };
+      told = {
+        summary, list, kind: isByChannel(context) ? 'channels' : 'topics',
+        troubles: troublesOf([...longest.rows, ...unread.rows], full.rows, summary.failures),
+        bound: boundOf(longest.total, unread.total),
+      };
     },
     view: () => told !== null && view(context, told, isOpen, () => {
       isOpen = !isOpen;
@@ -58,15 +64,28 @@ function searchOf(query) {
   return { search: query.q, sort, order: descending ? 'desc' : 'asc', offset: (page - 1) * ROWS_MAX, limit: ROWS_MAX };
 }
 
-/** What needs somebody: who does not answer, then the worst, and of these the longest. */
+/** What was not looked at, of so many channels and so many that nobody reads: a sentence, or `` when all was. */
+export function boundOf(channels, unread) {
+  if (channels <= JUDGED_MAX) {
+    return '';
+  }
+  const others = unread <= JUDGED_MAX ? 'those without a consumer' : `the ${count(JUDGED_MAX)} longest of the ${count(unread)} without a consumer`;
+  return `Looked at: the ${count(JUDGED_MAX)} longest of ${count(channels)} queues, and ${others}.`;
+}
+
+/**
+ * What needs somebody: who does not answer, then the worst, and of these the longest. A channel may be among
+ * `channels` twice.
+ */
 export function troublesOf(channels, topics, failures) {
   const silent = failures.map(({ address, reason }) => ({
     row: { node: address },
     name: address,
     judgement: { level: 3, word: 'no answer', why: `${reason}; all figures are without it` },
   }));
+  const each = new Map(channels.map((row) => [`${row.topic}/${row.channel}`, row]));
   const found = [
-    ...channels.map((row) => ({ row, name: `${row.topic}/${row.channel}`, depth: row.depth, judgement: ofLiveChannel(row) })),
+    ...[...each.values()].map((row) => ({ row, name: `${row.topic}/${row.channel}`, depth: row.depth, judgement: ofLiveChannel(row) })),
     ...topics.map((row) => ({ row, name: row.topic, depth: row.depth, judgement: ofTopic(row) })),
   ];
   return [...silent, ...found
@@ -85,7 +104,7 @@ function view(context, told, isOpen, toggle) {
   return [
     h('h1', { key: 'title' }, byChannel ? 'Channels' : 'Topics'),
     strip(summary),
-    troubleList(context, told.troubles, isOpen, toggle),
+    troubleList(context, told, isOpen, toggle),
     controls(context, byChannel, summary, list),
     isHere && table({
       id: told.kind,
@@ -155,9 +174,10 @@ function strip(summary) {
     h('dt', null, label), h('dd', null, h('span', null, figure), line))));
 }
 
-function troubleList(context, troubles, isOpen, toggle) {
+function troubleList(context, { troubles, bound }, isOpen, toggle) {
   if (troubles.length === 0) {
-    return h('p', { class: 'calm', key: 'calm' }, h('span', { 'aria-hidden': 'true' }, '✓ '), 'Nothing is stuck.');
+    return h('p', { class: 'calm', key: 'calm' }, h('span', { 'aria-hidden': 'true' }, '✓ '), 'Nothing is stuck.',
+      bound !== '' && h('span', { class: 'quiet' }, ` ${bound}`));
   }
   const rest = troubles.length - TROUBLES_MAX;
   return h('section', { class: 'troubles', key: 'troubles', 'aria-labelledby': 'troubles-title' },
@@ -167,7 +187,8 @@ function troubleList(context, troubles, isOpen, toggle) {
       h('a', { href: addressOf(context, row) }, name),
       h('span', { class: 'why' }, judgement.why)))),
     0 < rest && h('button', { type: 'button', class: 'plain', 'aria-expanded': String(isOpen), onclick: toggle },
-      isOpen ? 'Only the worst' : `and ${counted(rest, 'more', 'more')}`));
+      isOpen ? 'Only the worst' : `and ${counted(rest, 'more', 'more')}`),
+    bound !== '' && h('p', { class: 'quiet bound' }, bound));
 }
 
 function addressOf(context, { node, topic, channel }) {
