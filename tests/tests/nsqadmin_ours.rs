@@ -15,6 +15,7 @@ use tests::nsqadmin::Nsqadmin;
 use tests::patience::{SOON, eventually};
 use tests::programs::Maker;
 use tests::sink::Sink;
+use tests::web_server::{Reaction, WebServer};
 
 fn by_lookup(lookup: &LookupServer) -> Vec<String> {
     vec![format!("--lookupd-http-address={}", lookup.http)]
@@ -500,4 +501,44 @@ fn graphites_silence_is_no_rate_and_no_secret_is_passed_on_or_logged() {
     let ann = ["authorization: Basic YW5uOndvcmQ=".to_owned()];
     assert!(asked.iter().all(|asked| asked.head == ann), "{asked:?}");
     assert!(!admin.process.log().contains("word"), "{}", admin.process.log());
+}
+
+#[test]
+fn what_a_graphite_answers_keeps_its_type_and_is_no_page_of_nsqadmins() {
+    let lookup = LookupServer::of(Maker::Ours);
+    let graphite = WebServer::start(|request, _| {
+        let (content_type, body) = match request.target() {
+            "/render?png" => ("image/png", "\u{89}PNG"),
+            "/render?json" => ("application/json", "[]"),
+            _ => ("text/html; charset=utf-8", "<script>alert(1)</script>"),
+        };
+        let length = body.len();
+        Reaction::Says(format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nSet-Cookie: sessionid=1\r\n\
+             Content-Security-Policy: default-src *\r\nCache-Control: max-age=60\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        ))
+    });
+    let flags =
+        [format!("--graphite-url=http://{}", graphite.address), "--proxy-graphite".to_owned()];
+    let admin = ours(&[&by_lookup(&lookup)[..], &flags].concat());
+    for (target, content_type, body) in [
+        ("/render?png", "image/png", "\u{89}PNG"),
+        ("/render?json", "application/json", "[]"),
+        ("/render?html", "text/html; charset=utf-8", "<script>alert(1)</script>"),
+    ] {
+        let answer = admin.ask("GET", target, "", "");
+        assert_eq!((answer.status, answer.text().as_str()), (200, body));
+        assert_eq!(answer.header("Content-Type"), Some(content_type));
+        assert_eq!(answer.header("Cache-Control"), Some("max-age=60"));
+        let policies = answer.headers.iter().filter(|(name, _)| name == "Content-Security-Policy");
+        let policies: Vec<_> = policies.map(|(_, value)| value.as_str()).collect();
+        assert_eq!(
+            policies,
+            ["default-src 'none'; style-src 'unsafe-inline'; sandbox"],
+            "{target}"
+        );
+        assert_eq!(answer.header("X-Content-Type-Options"), Some("nosniff"));
+        assert_eq!(answer.header("Set-Cookie"), None, "a cookie would be nsqadmin's");
+    }
 }

@@ -3,6 +3,11 @@
 //! Rule (NSQ behaviour): `/api/graphite` asks for the last whole interval of statsd; `/render` passes
 //! a GET on with the credentials of `--graphite-url`. Where NSQ fails with 500 because an answer is
 //! empty, the rate is `N/A` here.
+//!
+//! What a graphite answers comes to browsers from nsqadmin's own address, where a script in it could do
+//! whatever an administrator may. So it is passed on with its content type, and with what keeps a browser
+//! from taking it for a page of ours: [`SAFETY`]. Different from NSQ on purpose, as is that a graphite sets
+//! no cookies there.
 
 use std::time::Duration;
 
@@ -122,6 +127,18 @@ const OF_A_CONNECTION: [&str; 10] = [
     "content-length",
 ];
 
+/// Headers of graphite's that would hold for all of nsqadmin.
+const OF_AN_ORIGIN: [&str; 3] = ["set-cookie", "clear-site-data", "strict-transport-security"];
+
+/// What is said of every answer that is passed on: its content type is what it says, and as a page of its
+/// own it may run and load nothing. Pictures in a page, and data that a program reads, are as before.
+const SAFETY: [(&str, &str); 4] = [
+    ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox"),
+    ("Referrer-Policy", "same-origin"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "SAMEORIGIN"),
+];
+
 /// `GET /render`, passed on.
 pub(super) async fn proxy(admin: &Admin, request: &Request) -> Answer {
     match pass_on(admin, request).await {
@@ -156,12 +173,16 @@ async fn pass_on(admin: &Admin, request: &Request) -> Result<Foreign, String> {
     };
     let sent = asked.header("X-Forwarded-For", from).send().await;
     let mut response = sent.map_err(|error| root_cause(&error))?;
-    let is_about_content = |name: &str| !OF_A_CONNECTION.contains(&name);
+    let is_passed_on = |name: &str| {
+        let is_said_by_us = SAFETY.iter().any(|(safety, _)| safety.eq_ignore_ascii_case(name));
+        !OF_A_CONNECTION.contains(&name) && !OF_AN_ORIGIN.contains(&name) && !is_said_by_us
+    };
     let headers = response.headers().iter();
-    let headers = headers.filter(|(name, _)| is_about_content(name.as_str()));
+    let headers = headers.filter(|(name, _)| is_passed_on(name.as_str()));
     let headers =
         headers.map(|(name, value)| (canonical(name.as_str()), value.as_bytes().to_vec()));
-    let headers: Vec<_> = headers.collect();
+    let safety = SAFETY.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+    let headers: Vec<_> = headers.chain(safety).collect();
     let status = response.status();
     let body = read_body(&mut response).await?;
     let reason = status.canonical_reason().unwrap_or_default();
