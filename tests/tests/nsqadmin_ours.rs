@@ -136,6 +136,28 @@ fn orders_from_a_page_of_another_site_are_refused_and_those_of_scripts_are_not()
 }
 
 #[test]
+fn a_directory_that_does_not_answer_is_not_asked_again_for_each_inactive_topic() {
+    let lookup = LookupServer::of(Maker::Ours);
+    for topic in 0..20 {
+        assert_eq!(
+            lookup.post(&format!("/channel/create?topic=t{topic:02}&channel=c")).status,
+            200
+        );
+    }
+    let silent = WebServer::start(|_, _| Reaction::SaysAndCloses(String::new()));
+    let flag = format!("--lookupd-http-address={}", silent.address);
+    let admin = ours(&[&by_lookup(&lookup)[..], &[flag]].concat());
+    let shown = admin.get("/api/topics?inactive=true");
+    assert_eq!(shown["topics"].as_object().map(serde_json::Map::len), Some(20));
+    assert_eq!(shown["topics"]["t07"], json!(["c"]));
+    let message = shown["message"].as_str().expect("a text");
+    assert!(message.contains(&silent.address.to_string()), "{message}");
+    let asked = silent.requests();
+    let asked: Vec<_> = asked.iter().map(|request| request.target().to_owned()).collect();
+    assert!(!asked.iter().any(|target| target.starts_with("/channels")), "{asked:?}");
+}
+
+#[test]
 fn a_browser_is_told_to_load_nothing_from_elsewhere_and_to_guess_nothing() {
     let lookup = LookupServer::of(Maker::Ours);
     let flags = [&by_lookup(&lookup)[..], &["--graphite-url=http://graphite:8080".to_owned()]];

@@ -5,34 +5,21 @@
 use protocol::lookup::Channels;
 
 use super::answer::{Answer, Asked, Daemon, gather};
-use super::stats::StatsFilter;
 use super::topic::{Change, sorted};
 use super::{Changed, Cluster, Sources, query};
 use crate::address::Address;
 
 impl Cluster {
-    /// The names of a topic's channels, sorted; none for a topic that is not there.
-    pub(crate) async fn channels(&self, topic: &str) -> Asked<Vec<String>> {
-        match self.sources() {
-            Sources::Lookups(lookups) => {
-                let path = format!("/channels?{}", query(&[("topic", topic)]));
-                let answers = self.http().get_all::<Channels>(lookups, &path).await;
-                Ok(gather(Daemon::Nsqlookupd, answers)?.map(|answers| {
-                    sorted(answers.into_iter().flat_map(|(_, channels)| channels.channels))
-                }))
-            }
-            Sources::Brokers(brokers) => {
-                let filter = StatsFilter::of_topic(topic);
-                Ok(self.stats(brokers, &filter).await?.map(|nodes| {
-                    let topics =
-                        nodes.into_iter().flat_map(|node| node.stats.topics.unwrap_or_default());
-                    let channels = topics
-                        .filter(|found| found.topic_name == topic)
-                        .flat_map(|topic| topic.channels);
-                    sorted(channels.map(|channel| channel.channel_name))
-                }))
-            }
-        }
+    /// The names of a topic's channels, sorted, as far as these nsqlookupds know them.
+    pub(super) async fn channels_known_to(
+        &self,
+        lookups: &[Address],
+        topic: &str,
+    ) -> Asked<Vec<String>> {
+        let path = format!("/channels?{}", query(&[("topic", topic)]));
+        let answers = self.http().get_all::<Channels>(lookups, &path).await;
+        Ok(gather(Daemon::Nsqlookupd, answers)?
+            .map(|answers| sorted(answers.into_iter().flat_map(|(_, channels)| channels.channels))))
     }
 
     /// Makes a channel known, and its topic: to every nsqlookupd and then to the nsqds that produce

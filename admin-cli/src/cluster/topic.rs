@@ -104,7 +104,8 @@ impl Cluster {
     }
 
     /// Topics that nsqlookupds know and no nsqd produces, each with its channels; none where nsqds are
-    /// asked. A producer that is tombstoned does not count.
+    /// asked. A producer that is tombstoned does not count. An nsqlookupd that does not answer is not asked
+    /// for the channels of each topic: that would take as many times what one question may take.
     pub(crate) async fn inactive_topics(&self) -> Asked<BTreeMap<String, Vec<String>>> {
         let Sources::Lookups(lookups) = self.sources() else { return Ok(Answer::default()) };
         let known = self.topics().await?;
@@ -118,9 +119,17 @@ impl Cluster {
         }
         let mut failures = known.failures;
         failures.extend(nodes.failures);
+        let is_silent = |lookup: &&Address| {
+            failures.iter().any(|failure| failure.address == **lookup && failure.status.is_none())
+        };
+        let (silent, mut answering): (Vec<_>, Vec<_>) = lookups.iter().partition(is_silent);
+        if answering.is_empty() {
+            answering = silent;
+        }
+        let answering: Vec<Address> = answering.into_iter().cloned().collect();
         let mut inactive = BTreeMap::new();
         for topic in known.value.into_iter().filter(|topic| !active.contains(topic)) {
-            let channels = self.channels(&topic).await?;
+            let channels = self.channels_known_to(&answering, &topic).await?;
             failures.extend(channels.failures);
             inactive.insert(topic, channels.value);
         }
