@@ -25,7 +25,7 @@ use startup::listen::shown;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::api::refused;
@@ -160,24 +160,18 @@ impl Connection {
     /// Answers requests until one of both sides wants to stop.
     async fn run(&mut self, answers: &impl Answers) -> io::Result<()> {
         loop {
-            let (head, head_bytes) = match parse_head(&self.input) {
-                Ok(Some(parsed)) => parsed,
-                Ok(None) => {
-                    if self.read().await? != 0 {
-                        continue;
-                    }
-                    if self.input.is_empty() {
-                        return Ok(());
-                    }
-                    // The client sends no more: that was no request.
-                    return self.refuse(BadRequest::Malformed).await;
-                }
+            if self.input.is_empty() && within(IDLE_TIMEOUT, self.read_more()).await? == 0 {
+                return Ok(());
+            }
+            let end = Instant::now() + REQUEST_TIMEOUT;
+            let (head, head_bytes) = match self.read_head(end).await? {
+                Ok(parsed) => parsed,
                 Err(bad) => return self.refuse(bad).await,
             };
             let headers = Headers::of(&self.input[..head_bytes]);
             self.input.drain(..head_bytes);
             let start = Instant::now();
-            let body = self.read_body(&head, answers.wants_body(&head)).await?;
+            let body = self.read_body(&head, answers.wants_body(&head), end).await?;
             let mut exchange = head.exchange();
             let encoding = Encoding::wanted(headers.get("Accept-Encoding").unwrap_or_default());
             let line = format!("{} {} ({})", head.method, head.target, self.peer);
@@ -213,8 +207,7 @@ impl Connection {
                 }
                 Answer::Foreign(foreign) => foreign.encode(exchange),
             };
-            let written = timeout(REQUEST_TIMEOUT, self.stream.write_all(&output));
-            written.await.map_err(io::Error::from)??;
+            self.write(&output).await?;
             if !exchange.keep_alive {
                 return Ok(());
             }
@@ -223,14 +216,31 @@ impl Connection {
 
     /// Answers what is no request. The connection closes behind it.
     async fn refuse(&mut self, bad: BadRequest) -> io::Result<()> {
-        self.stream.write_all(&bad.answer(&date())).await
+        self.write(&bad.answer(&date())).await
     }
 
-    /// Reads the body up to the next request; nothing of it is kept where nobody wants it.
+    /// Reads a head up to its end, until `end` at most.
+    async fn read_head(&mut self, end: Instant) -> io::Result<Result<(Head, usize), BadRequest>> {
+        loop {
+            match parse_head(&self.input) {
+                Ok(Some(parsed)) => return Ok(Ok(parsed)),
+                Ok(None) => {}
+                Err(bad) => return Ok(Err(bad)),
+            }
+            if timeout_at(end, self.read_more()).await.map_err(io::Error::from)?? == 0 {
+                // The client sends no more: that was no request.
+                return Ok(Err(BadRequest::Malformed));
+            }
+        }
+    }
+
+    /// Reads the body up to the next request, until `end` at most; nothing of it is kept where nobody
+    /// wants it.
     async fn read_body(
         &mut self,
         head: &Head,
         is_wanted: bool,
+        end: Instant,
     ) -> io::Result<Result<Vec<u8>, BodyError>> {
         let reader = match is_wanted {
             true => BodyReader::new(head.body, BODY_BYTES_MAX),
@@ -241,9 +251,8 @@ impl Connection {
             Err(error) => return Ok(Err(error)),
         };
         if head.expect_continue {
-            self.stream.write_all(CONTINUE).await?;
+            self.write(CONTINUE).await?;
         }
-        let end = Instant::now() + REQUEST_TIMEOUT;
         loop {
             match reader.feed(&self.input) {
                 Ok(bytes) => drop(self.input.drain(..bytes)),
@@ -252,17 +261,14 @@ impl Connection {
             if reader.is_complete() {
                 return Ok(Ok(reader.into_content()));
             }
-            let read = tokio::time::timeout_at(end, self.read_more());
-            if read.await.map_err(io::Error::from)?? == 0 {
+            if timeout_at(end, self.read_more()).await.map_err(io::Error::from)?? == 0 {
                 return Ok(Err(BodyError::Malformed));
             }
         }
     }
 
-    /// Waits for more of a head, or for the next request.
-    async fn read(&mut self) -> io::Result<usize> {
-        let limit = if self.input.is_empty() { IDLE_TIMEOUT } else { REQUEST_TIMEOUT };
-        timeout(limit, self.read_more()).await.map_err(io::Error::from)?
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        within(REQUEST_TIMEOUT, self.stream.write_all(bytes)).await
     }
 
     async fn read_more(&mut self) -> io::Result<usize> {
@@ -271,6 +277,11 @@ impl Connection {
         self.input.extend_from_slice(&piece[..bytes]);
         Ok(bytes)
     }
+}
+
+/// The outcome of `work`, or a failure when it takes longer.
+async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(limit, work).await.map_err(io::Error::from)?
 }
 
 /// Ends a connection whose last answer was written.
@@ -389,6 +400,48 @@ mod tests {
             ("*", None),
         ] {
             assert_eq!(Encoding::wanted(accepted), encoding, "{accepted}");
+        }
+    }
+
+    struct Nothing;
+
+    impl Answers for Nothing {
+        fn wants_body(&self, _: &Head) -> bool {
+            true
+        }
+
+        async fn answer(&self, _: Request) -> Answer {
+            Answer::Own { response: Response::text("OK"), is_logged: false }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_comes_byte_by_byte_is_given_up_when_its_time_is_over() {
+        for (name, request) in [
+            ("head", &b"GET / HTTP/1.1\r\n"[..]),
+            ("body", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let (stream, peer) = listener.accept().await.unwrap();
+            let begun = Instant::now();
+            let serving = async {
+                serve(stream, peer, &Nothing).await;
+                begun.elapsed()
+            };
+            let sending = async {
+                client.write_all(request).await.unwrap();
+                // A byte comes always before anybody who waits for just one gives up.
+                while client.write_all(b"x").await.is_ok() {
+                    tokio::time::sleep(REQUEST_TIMEOUT / 2).await;
+                }
+            };
+            let took = tokio::select! {
+                took = serving => took,
+                () = sending => begun.elapsed(),
+            };
+            assert!(took < REQUEST_TIMEOUT + REQUEST_TIMEOUT / 2, "{name}: {took:?}");
         }
     }
 }
