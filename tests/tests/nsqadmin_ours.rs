@@ -83,6 +83,42 @@ fn each_nsqd_keeps_its_own_numbers_and_the_first_shows_the_sum_in_nsq() {
 }
 
 #[test]
+fn whoever_wants_to_know_is_told_of_all_orders_before_it_ends() {
+    let lookup = LookupServer::of(Maker::Ours);
+    let endpoint = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = endpoint.local_addr().expect("it has an address");
+    let flags = [
+        format!("--notification-http-endpoint=http://{address}/told"),
+        // Longer than the test waits for anything.
+        "--http-client-request-timeout=1m".to_owned(),
+    ];
+    let mut admin = ours(&[&by_lookup(&lookup)[..], &flags].concat());
+    let told = |topic: &str| {
+        let (mut stream, _) = endpoint.accept().expect("it is told");
+        let mut request = Vec::new();
+        while !String::from_utf8_lossy(&request).contains(&format!(r#""topic":"{topic}""#)) {
+            let mut piece = [0; 4096];
+            let bytes = stream.read(&mut piece).expect("it goes on");
+            assert!(0 < bytes, "{}", String::from_utf8_lossy(&request));
+            request.extend_from_slice(&piece[..bytes]);
+        }
+        stream
+    };
+    for topic in ["first", "second"] {
+        let body = json!({"topic": topic}).to_string();
+        assert_eq!(admin.ask("POST", "/api/topics", "", &body).status, 200);
+    }
+    let mut stream = told("first");
+    admin.process.signal(rustix::process::Signal::TERM);
+    admin.process.logged("HTTP: closing ");
+    let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    stream.write_all(answer).expect("it reads");
+    drop(stream);
+    told("second").write_all(answer).expect("it reads");
+    assert_eq!(admin.process.ended_within(SOON).code(), Some(0));
+}
+
+#[test]
 fn an_endpoint_that_nobody_serves_is_only_logged_and_ends_nsqs_process() {
     let lookup = LookupServer::of(Maker::Ours);
     let endpoint = "--notification-http-endpoint=http://127.0.0.1:1/".to_owned();
@@ -95,6 +131,28 @@ fn an_endpoint_that_nobody_serves_is_only_logged_and_ends_nsqs_process() {
     assert_eq!(real.process.ended_within(SOON).code(), Some(2));
     ours.process.logged("ERROR: failed to POST notification - ");
     assert_eq!(ours.get("/api/topics")["topics"], json!(["t"]));
+}
+
+#[test]
+fn a_directory_that_does_not_answer_is_not_asked_again_for_each_inactive_topic() {
+    let lookup = LookupServer::of(Maker::Ours);
+    for topic in 0..20 {
+        assert_eq!(
+            lookup.post(&format!("/channel/create?topic=t{topic:02}&channel=c")).status,
+            200
+        );
+    }
+    let silent = WebServer::start(|_, _| Reaction::SaysAndCloses(String::new()));
+    let flag = format!("--lookupd-http-address={}", silent.address);
+    let admin = ours(&[&by_lookup(&lookup)[..], &[flag]].concat());
+    let shown = admin.get("/api/topics?inactive=true");
+    assert_eq!(shown["topics"].as_object().map(serde_json::Map::len), Some(20));
+    assert_eq!(shown["topics"]["t07"], json!(["c"]));
+    let message = shown["message"].as_str().expect("a text");
+    assert!(message.contains(&silent.address.to_string()), "{message}");
+    let asked = silent.requests();
+    let asked: Vec<_> = asked.iter().map(|request| request.target().to_owned()).collect();
+    assert!(!asked.iter().any(|target| target.starts_with("/channels")), "{asked:?}");
 }
 
 #[test]
@@ -133,28 +191,6 @@ fn orders_from_a_page_of_another_site_are_refused_and_those_of_scripts_are_not()
         }
         assert_eq!(admin.ask("GET", "/api/topics", headers, "").status, 200, "{headers}");
     }
-}
-
-#[test]
-fn a_directory_that_does_not_answer_is_not_asked_again_for_each_inactive_topic() {
-    let lookup = LookupServer::of(Maker::Ours);
-    for topic in 0..20 {
-        assert_eq!(
-            lookup.post(&format!("/channel/create?topic=t{topic:02}&channel=c")).status,
-            200
-        );
-    }
-    let silent = WebServer::start(|_, _| Reaction::SaysAndCloses(String::new()));
-    let flag = format!("--lookupd-http-address={}", silent.address);
-    let admin = ours(&[&by_lookup(&lookup)[..], &[flag]].concat());
-    let shown = admin.get("/api/topics?inactive=true");
-    assert_eq!(shown["topics"].as_object().map(serde_json::Map::len), Some(20));
-    assert_eq!(shown["topics"]["t07"], json!(["c"]));
-    let message = shown["message"].as_str().expect("a text");
-    assert!(message.contains(&silent.address.to_string()), "{message}");
-    let asked = silent.requests();
-    let asked: Vec<_> = asked.iter().map(|request| request.target().to_owned()).collect();
-    assert!(!asked.iter().any(|target| target.starts_with("/channels")), "{asked:?}");
 }
 
 #[test]
@@ -465,16 +501,6 @@ fn a_hundred_nsqds_with_ten_thousand_channels_are_shown_page_by_page() {
 }
 
 #[test]
-fn an_order_that_is_too_large_is_refused() {
-    let lookup = LookupServer::of(Maker::Ours);
-    let admin = ours(&by_lookup(&lookup));
-    let answer = admin.ask("POST", "/api/topics", "", &" ".repeat((1 << 20) + 1));
-    assert_eq!((answer.status, answer.json()), (413, json!({"message": "INVALID_BODY"})));
-    let largest = format!("{}{}", " ".repeat((1 << 20) - 20), r#"{"topic":"t"}"#);
-    assert_eq!(admin.ask("POST", "/api/topics", "", &largest).status, 200);
-}
-
-#[test]
 fn queues_that_nobody_reads_are_found_however_short_they_are() {
     let channels = |count: u64| -> Vec<Value> {
         let read = (0..count).map(|number| (format!("read-{number}"), 1_000 + number, 1, false));
@@ -504,6 +530,16 @@ fn queues_that_nobody_reads_are_found_however_short_they_are() {
     let names = [&found["rows"][0]["channel"], &found["rows"][1]["channel"]];
     assert_eq!(names, [&json!("lost"), &json!("left")]);
     assert_eq!(admin.get("/api/live/channels?unread=false")["total"], 304);
+}
+
+#[test]
+fn an_order_that_is_too_large_is_refused() {
+    let lookup = LookupServer::of(Maker::Ours);
+    let admin = ours(&by_lookup(&lookup));
+    let answer = admin.ask("POST", "/api/topics", "", &" ".repeat((1 << 20) + 1));
+    assert_eq!((answer.status, answer.json()), (413, json!({"message": "INVALID_BODY"})));
+    let largest = format!("{}{}", " ".repeat((1 << 20) - 20), r#"{"topic":"t"}"#);
+    assert_eq!(admin.ask("POST", "/api/topics", "", &largest).status, 200);
 }
 
 #[test]

@@ -109,11 +109,13 @@ async fn serve(mut options: Options, log: Log) -> Result<(), String> {
     let admin = Rc::new(Admin::new(options, log, tls)?);
     info!("HTTP: listening on {address}");
     tokio::task::spawn_local(live::sampler::run(Rc::clone(&admin)));
-    tokio::task::spawn_local(server::accept(listener, admin));
+    let accepting = tokio::task::spawn_local(server::accept(listener, Rc::clone(&admin)));
     if stop.received().await == Stop::AtOnce {
         give_up();
     }
     info!("HTTP: closing {address}");
+    accepting.abort();
+    admin.notifier.finish().await;
     Ok(())
 }
 

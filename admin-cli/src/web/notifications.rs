@@ -2,7 +2,8 @@
 //!
 //! Rule (NSQ behaviour): a POST of JSON for each order, one after another, after the order. A request
 //! is never held up by it. Where NSQ's process ends when the endpoint cannot be reached, here a log
-//! line is all.
+//! line is all. Who ends the process in order waits for what waits to be sent, as long as one request may
+//! take.
 //!
 //! Bounds: [`WAITING_MAX`] notifications wait, and what comes beyond is only logged.
 
@@ -13,7 +14,8 @@ use protocol::http::headers::Headers;
 use protocol::json::to_go_json;
 use reqwest::Client;
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tracing::{error, info};
 
 /// How many notifications wait for an endpoint that is slow. Each is a few hundred bytes, and at most
@@ -124,43 +126,78 @@ fn basic_user(authorization: &str) -> Option<String> {
     decoded.split_once(':').map(|(user, _)| user.to_owned())
 }
 
+/// What the task that sends is told.
+enum Errand {
+    Send(Notification),
+    /// Say when all that came before is sent.
+    Say(oneshot::Sender<()>),
+}
+
 /// Sends notifications, or none when there is no endpoint.
-pub(super) struct Notifier(Option<mpsc::Sender<Notification>>);
+pub(super) struct Notifier {
+    errands: Option<mpsc::Sender<Errand>>,
+    request_timeout: Duration,
+}
 
 impl Notifier {
     /// Starts a task that sends to `endpoint`; none for an empty one.
     pub(super) fn start(endpoint: &str, client: Client, request_timeout: Duration) -> Self {
         if endpoint.is_empty() {
-            return Self(None);
+            return Self { errands: None, request_timeout };
         }
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let endpoint = endpoint.to_owned();
         tokio::task::spawn_local(send_all(receiver, endpoint, client, request_timeout));
-        Self(Some(sender))
+        Self { errands: Some(sender), request_timeout }
     }
 
     /// Whether anybody wants to know.
     pub(super) fn is_wanted(&self) -> bool {
-        self.0.is_some()
+        self.errands.is_some()
     }
 
     /// Has it sent, after those that wait.
     pub(super) fn send(&self, notification: Notification) {
-        let Some(sender) = &self.0 else { return };
-        if let Err(refused) = sender.try_send(notification) {
-            let lost = to_go_json(&refused.into_inner());
+        let Some(errands) = &self.errands else { return };
+        if let Err(refused) = errands.try_send(Errand::Send(notification))
+            && let Errand::Send(lost) = refused.into_inner()
+        {
+            let lost = to_go_json(&lost);
             error!("{WAITING_MAX} notifications wait; this one is not sent - {lost}");
+        }
+    }
+
+    /// Waits until all is sent, as long as one request may take.
+    pub(super) async fn finish(&self) {
+        let Some(errands) = &self.errands else { return };
+        let sent = async {
+            let (said, all_sent) = oneshot::channel();
+            // Nothing waits where nobody takes it any more.
+            if errands.send(Errand::Say(said)).await.is_ok() {
+                all_sent.await.ok();
+            }
+        };
+        if timeout(self.request_timeout, sent).await.is_err() {
+            error!("not all notifications were sent: the endpoint does not answer");
         }
     }
 }
 
 async fn send_all(
-    mut waiting: mpsc::Receiver<Notification>,
+    mut waiting: mpsc::Receiver<Errand>,
     endpoint: String,
     client: Client,
     request_timeout: Duration,
 ) {
-    while let Some(notification) = waiting.recv().await {
+    while let Some(errand) = waiting.recv().await {
+        let notification = match errand {
+            Errand::Send(notification) => notification,
+            Errand::Say(said) => {
+                // Who asked may have given up.
+                said.send(()).ok();
+                continue;
+            }
+        };
         info!("POSTing notification to {endpoint}");
         let request = client
             .post(&endpoint)
