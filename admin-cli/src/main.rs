@@ -11,11 +11,13 @@
 //! | consuming and publishing as go-nsq does | [`client`] |
 //! | which brokers there are, what they count | [`cluster`] |
 //! | the administration page and its HTTP interface | [`web`] |
+//! | addresses: a host with its port, and those of the web | [`address`], [`url`] |
 
 mod address;
 mod client;
 mod cluster;
 mod terminal;
+mod url;
 mod utilities;
 mod verbs;
 mod web;

@@ -850,7 +850,7 @@ fn what_keeps_it_from_starting_is_told_alike() {
     let root = format!("--http-client-tls-root-ca-file={text}");
     let config = |path: &str| format!("--config={path}");
     let (level, both, none) = (config(&level), config(&both), config("/does/not/exist"));
-    let cases: [&[&str]; 17] = [
+    let cases: [&[&str]; 18] = [
         &[],
         &[nsqd, "--lookupd-http-address=127.0.0.1:4161"],
         &[nsqd, "--http-client-tls-cert=/none"],
@@ -864,6 +864,7 @@ fn what_keeps_it_from_starting_is_told_alike() {
         &["--nsqd-http-address=127.0.0.1:99999"],
         &[nsqd, "--allow-config-from-cidr=x"],
         &[nsqd, "--allow-config-from-cidr=127.0.0.1/99"],
+        &[nsqd, "--proxy-graphite", "--graphite-url=:8080"],
         &[&none],
         &[&both],
         &[nsqd, "--http-address=127.0.0.1"],

@@ -18,6 +18,7 @@ use startup::log::LogLevel;
 use startup::{duration, flags};
 
 use super::access::Network;
+use crate::url::Url;
 
 /// The flags of nsqadmin.
 #[derive(Clone, Debug, Parser)]
@@ -174,6 +175,12 @@ impl Options {
                     .map_err(|reason| format!("failed to resolve {flag} ({address}) - {reason}"))?;
             }
         }
+        let graphite = &self.graphite_url;
+        if self.proxy_graphite
+            && let Err(reason) = Url::parse(graphite)
+        {
+            return Err(format!("failed to parse --graphite-url ({graphite}) - {reason}"));
+        }
         let network = &self.allow_config_from_cidr;
         if !network.is_empty() && Network::parse(network).is_none() {
             return Err(format!(
@@ -314,6 +321,14 @@ mod tests {
                 Some("failed to parse --allow-config-from-cidr (x) - invalid CIDR address: x"),
             ),
             (&[nsqd, "--allow-config-from-cidr="], None),
+            (
+                &[nsqd, "--proxy-graphite", "--graphite-url=:8080"],
+                Some(
+                    "failed to parse --graphite-url (:8080) - \
+                     parse \":8080\": missing protocol scheme",
+                ),
+            ),
+            (&[nsqd, "--graphite-url=:8080"], None),
             (&[lookupd, "--lookupd-http-address=[::1]:4161"], None),
         ] {
             assert_eq!(refusal(flags).as_deref(), text, "{flags:?}");

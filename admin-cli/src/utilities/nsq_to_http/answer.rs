@@ -2,7 +2,7 @@
 //!
 //! Does not know: how bytes arrive.
 
-use super::url::quoted;
+use crate::url::quoted;
 
 /// The largest head that is read, as in Go's client.
 pub(super) const HEAD_BYTES_MAX: usize = 10 << 20;

@@ -17,8 +17,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::answer::{Answer, Body};
-use super::url::Url;
 use crate::client::dial;
+use crate::url::Url;
 
 /// How long a TLS handshake may take, as in NSQ's.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);

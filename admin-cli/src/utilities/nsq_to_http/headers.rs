@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::url::quoted;
+use crate::url::quoted;
 
 /// Headers that Go's client writes by itself.
 const KEPT: [&str; 5] = ["Host", "User-Agent", "Content-Length", "Transfer-Encoding", "Trailer"];

@@ -14,7 +14,6 @@ mod connection;
 mod headers;
 mod sender;
 mod template;
-mod url;
 
 use std::cell::RefCell;
 use std::rc::Rc;

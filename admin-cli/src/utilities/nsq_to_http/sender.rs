@@ -21,8 +21,8 @@ use tokio::time::{Instant, timeout_at};
 use super::answer::{Answer, Body};
 use super::connection::{Connection, Progress};
 use super::headers::Headers;
-use super::url::{Url, quoted};
 use crate::client::tls::Tls;
+use crate::url::{Url, quoted};
 
 /// How many connections are kept for the next request.
 const IDLE_MAX: usize = 100;

@@ -8,13 +8,13 @@
 
 /// An address, taken apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Url {
+pub(crate) struct Url {
     /// In small letters, without the colon; may be empty.
-    pub(super) scheme: String,
+    pub(crate) scheme: String,
     /// Who asks, as it is written: `name` or `name:password`.
     user: Option<String>,
     /// Host and port as they are written.
-    pub(super) host: String,
+    pub(crate) host: String,
     /// With its slash in front, escaped; what stands behind the scheme where that is no slash.
     path: String,
     /// Behind its question mark.
@@ -28,7 +28,7 @@ impl Url {
     ///
     /// # Errors
     /// Why it is none, in Go's words.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (address, fragment) = text.split_once('#').unwrap_or((text, ""));
         Self::parse_without_fragment(address)
             .map(|url| Self { fragment: fragment.to_owned(), ..url })
@@ -79,7 +79,7 @@ impl Url {
     }
 
     /// What stands behind the method in a request.
-    pub(super) fn target(&self) -> String {
+    pub(crate) fn target(&self) -> String {
         let path = if self.path.is_empty() { "/" } else { &self.path };
         match &self.query {
             Some(query) => format!("{path}?{query}"),
@@ -88,17 +88,17 @@ impl Url {
     }
 
     /// What the `Host` header says: no port where there is only its colon.
-    pub(super) fn host_header(&self) -> &str {
+    pub(crate) fn host_header(&self) -> &str {
         self.host.strip_suffix(':').unwrap_or(&self.host)
     }
 
     /// Whether TLS is spoken.
-    pub(super) fn is_encrypted(&self) -> bool {
+    pub(crate) fn is_encrypted(&self) -> bool {
         self.scheme == "https"
     }
 
     /// The host without a port and without brackets.
-    pub(super) fn host_name(&self) -> &str {
+    pub(crate) fn host_name(&self) -> &str {
         let host = match self.host.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => host,
             _ => &self.host,
@@ -107,7 +107,7 @@ impl Url {
     }
 
     /// Where to connect to: `host:port`.
-    pub(super) fn dialled(&self) -> String {
+    pub(crate) fn dialled(&self) -> String {
         let host = self.host_header();
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
         match (has_port, self.is_encrypted()) {
@@ -118,7 +118,7 @@ impl Url {
     }
 
     /// The name and password it has, as the `Authorization` header is made from them.
-    pub(super) fn credentials(&self) -> Option<Vec<u8>> {
+    pub(crate) fn credentials(&self) -> Option<Vec<u8>> {
         let user = self.user.as_ref()?;
         let (name, password) = user.split_once(':').unwrap_or((user, ""));
         let part = |part| unescape(part).unwrap_or_default();
@@ -129,7 +129,7 @@ impl Url {
     ///
     /// # Errors
     /// Why it is none, in Go's words.
-    pub(super) fn follow(&self, location: &str) -> Result<Self, String> {
+    pub(crate) fn follow(&self, location: &str) -> Result<Self, String> {
         let to = Self::parse(location)?;
         if !to.scheme.is_empty() || !to.host.is_empty() {
             let scheme = if to.scheme.is_empty() { self.scheme.clone() } else { to.scheme.clone() };
@@ -152,12 +152,12 @@ impl Url {
     }
 
     /// The address for the `Referer` header: without who asks.
-    pub(super) fn as_referer(&self) -> String {
+    pub(crate) fn as_referer(&self) -> String {
         self.written("")
     }
 
     /// The address for people: without the password.
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match self.user.as_deref().map(|user| (user, user.split_once(':'))) {
             None => self.written(""),
             Some((_, Some((name, _)))) => self.written(&format!("{name}:***@")),
@@ -178,7 +178,7 @@ impl Url {
 }
 
 /// Text in quotes, as Go writes it in an error.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     protocol::quoted::quoted(text.as_bytes())
 }
 
