@@ -2,6 +2,7 @@
 //!
 //! Does not know: what the lines say.
 
+use std::borrow::Cow;
 use std::io::{self, Stdout, Write};
 use std::process::ExitCode;
 
@@ -67,7 +68,25 @@ Exit codes:
 
 /// A line for the user on standard error, which does not mix with results.
 pub(crate) fn note(text: &str) {
-    print_to_stderr(&format!("admin-cli: {text}\n"));
+    print_to_stderr(&format!("admin-cli: {}\n", visible(text)));
+}
+
+/// A text of which a terminal takes nothing for an order: control characters, but for line feeds, are
+/// escaped. What processes tell of themselves, and why they refuse, comes from strangers.
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+    let is_order = |c: char| c.is_control() && c != '\n';
+    if !text.contains(is_order) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if is_order(character) {
+            escaped.extend(character.escape_default());
+        } else {
+            escaped.push(character);
+        }
+    }
+    Cow::Owned(escaped)
 }
 
 /// Text for the user on standard error.

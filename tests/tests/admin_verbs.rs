@@ -413,3 +413,30 @@ fn empty_clusters_say_what_to_do_next() {
         assert!(ended.log.contains("does not exist"), "{}", ended.log);
     }
 }
+
+#[test]
+fn what_strangers_tell_of_themselves_is_no_order_to_the_terminal() {
+    // Whoever reaches an nsqlookupd registers there with a name of his choice.
+    let lookup = ScriptedHttp::start(|request, _| {
+        let nodes = json!({"producers": [{"remote_address": "127.0.0.1:5", "hostname": "h\u{1b}[2J\nok",
+            "broadcast_address": "127.0.0.1", "tcp_port": 4150, "http_port": 4151,
+            "version": "1.3.0\u{7f}", "tombstones": [], "topics": []}]});
+        match request.contains("/nodes") {
+            true => ("200 OK", nodes.to_string()),
+            false => {
+                ("500 Internal Server Error", r#"{"message":"\u001b]0;title\u0007"}"#.to_owned())
+            }
+        }
+    });
+    let flag = format!("--lookupd-http-address={}", lookup.address);
+    let listed = shown(&format!("node list {flag}"));
+    let row = listed.iter().find(|line| line.starts_with("127.0.0.1:4151")).expect("a row");
+    assert!(row.contains(r"h\u{1b}[2J\nok  1.3.0\u{7f}"), "{row}");
+    assert_eq!(listed.len(), 2, "a heading and a row: {listed:?}");
+    let json = shown_json(&format!("node list {flag}"));
+    assert_eq!(json["nodes"][0]["hostname"], "h\u{1b}[2J\nok");
+    assert_eq!(json["nodes"][0]["version"], "1.3.0\u{7f}");
+    let refused = admin_cli(&format!("topic create t {flag}"));
+    assert!(refused.log.contains(r"\u{1b}]0;title\u{7}"), "{}", refused.log);
+    assert!(!refused.log.contains('\u{1b}'), "{}", refused.log);
+}

@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::terminal::print_to_stderr;
+use crate::terminal::{print_to_stderr, visible};
 
 /// How grave a line of a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,13 +53,7 @@ pub(crate) fn line(text: &str) {
         time.minute(),
         time.second()
     );
-    for character in text.chars() {
-        if character.is_control() && character != '\n' {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
+    line.push_str(&visible(text));
     line.push('\n');
     print_to_stderr(&line);
 }

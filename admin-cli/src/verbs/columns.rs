@@ -4,6 +4,8 @@
 
 use std::fmt::Write;
 
+use crate::terminal::visible;
+
 /// Where a column's cells stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -25,10 +27,11 @@ impl Table {
         Self { sides, rows: vec![headings] }
     }
 
-    /// Adds a row: a cell for each column.
+    /// Adds a row: a cell for each column. A row is one line, whatever stands in a cell.
     pub(crate) fn push(&mut self, cells: Vec<String>) {
         assert_eq!(cells.len(), self.sides.len(), "a row has a cell for each column");
-        self.rows.push(cells);
+        let cells = cells.into_iter().map(|cell| visible(&cell).replace('\n', "\\n"));
+        self.rows.push(cells.collect());
     }
 
     /// The table, ending with a line feed.
@@ -91,6 +94,13 @@ orders  1,204
 a           0  paused
 ";
         assert_eq!(table.render(), expected);
+    }
+
+    #[test]
+    fn a_row_is_one_line_and_no_order_to_the_terminal() {
+        let mut table = Table::new(&[("host", Side::Left), ("depth", Side::Right)]);
+        table.push(vec!["a\u{1b}[2J\nb\u{9b}".into(), "1".into()]);
+        assert_eq!(table.render(), "HOST                 DEPTH\na\\u{1b}[2J\\nb\\u{9b}      1\n");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 
-use crate::terminal::{Ending, print_to_stderr};
+use crate::terminal::{Ending, print_to_stderr, visible};
 
 /// Goes on when the user wants it. `losses` says in whole lines what is done and lost, `question` asks
 /// for it.
@@ -13,7 +13,7 @@ pub(crate) fn require(is_given: bool, losses: &str, question: &str) -> Result<()
     if is_given {
         return Ok(());
     }
-    print_to_stderr(losses);
+    print_to_stderr(&visible(losses));
     if !io::stdin().is_terminal() {
         return Err(Ending::Declined(
             "nothing was done: nobody can be asked, as standard input is no terminal; --yes goes \

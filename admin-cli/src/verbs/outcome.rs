@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::columns::counted;
 use crate::cluster::{Answer, Changed, Failure};
-use crate::terminal::{Ending, Output, note};
+use crate::terminal::{Ending, Output, note, visible};
 
 /// What the help of such a verb ends with.
 pub(crate) const EXIT_CODES: &str = "\
@@ -44,7 +44,10 @@ pub(crate) async fn show(
     json: &impl Serialize,
     text: impl FnOnce() -> String,
 ) -> Result<(), Ending> {
-    let text = if is_json { format!("{}\n", to_go_json(json)) } else { text() };
+    let text = match is_json {
+        true => format!("{}\n", to_go_json(json)),
+        false => visible(&text()).into_owned(),
+    };
     Output::open().write(text.as_bytes()).await
 }
 

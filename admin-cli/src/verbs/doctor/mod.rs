@@ -31,7 +31,7 @@ use clap::{ArgAction, Parser};
 use startup::{duration, flags};
 
 use crate::address::Address;
-use crate::terminal::{Ending, Output};
+use crate::terminal::{Ending, Output, visible};
 use finding::{Report, Verdict};
 use ports::Door;
 
@@ -68,7 +68,7 @@ pub(crate) struct Flags {
 /// Examines the machine and tells what it found.
 pub(crate) async fn run(flags: Flags) -> Result<(), Ending> {
     let report = examine(&flags).await;
-    let text = if flags.json { report.json() } else { report.text() };
+    let text = if flags.json { report.json() } else { visible(&report.text()).into_owned() };
     Output::open().write(text.as_bytes()).await?;
     match report.count(Verdict::Wrong) {
         0 => Ok(()),

@@ -20,7 +20,7 @@ use super::cluster_flags::{ClusterFlags, silence};
 use super::command_line;
 use super::outcome::FailureReport;
 use crate::cluster::{Reading, Sources, StatsFilter, Watch};
-use crate::terminal::{Ending, Interrupt, Output};
+use crate::terminal::{Ending, Interrupt, Output, visible};
 
 /// The flags of `admin-cli stat`.
 #[derive(Debug, Parser)]
@@ -96,7 +96,7 @@ async fn watch(
         } else {
             let clock = Zoned::now().strftime("%H:%M:%S").to_string();
             let gap = if shown == 0 { "" } else { "\n" };
-            format!("{gap}{}", table::render(&report, &clock))
+            format!("{gap}{}", visible(&table::render(&report, &clock)))
         };
         output.write(text.as_bytes()).await?;
         shown += 1;
