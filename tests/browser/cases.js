@@ -269,6 +269,19 @@ const cases = {
     await page.says(`${nsqds[1]} does not answer in time`);
     await page.rowBecomes('channels', 'email', { Depth: '1,204' });
     await page.photograph('topic-with-a-dead-node');
+    // What the dead one holds is not known, so neither is what is lost.
+    const uncounted = `Not counted: ${nsqds[1]} does not answer in time.`;
+    await page.open('/topics/orders/audit');
+    await page.press('button', 'Delete channel');
+    const { text } = await page.question();
+    assert.ok(text.startsWith(`It holds no message now. ${uncounted}`), text);
+    assert.equal(await page.inner.locator('dialog[open] label').innerText(), 'Type audit to confirm');
+    await page.inner.keyboard.press('Escape');
+    await page.open('/topics/orders/email');
+    await page.press('button', 'Empty channel');
+    assert.equal((await page.question()).text,
+      `1,204 messages in orders/email will be lost. ${uncounted} Its consumers stay connected.`);
+    await page.inner.keyboard.press('Escape');
   },
 
   async silence(page) {

@@ -27,14 +27,16 @@ export function actions(context, { topic, channel, thing, gone }) {
 
 async function perform(context, { action, kind, topic, channel, gone }) {
   const name = channel === undefined ? topic : `${topic}/${channel}`;
-  let thing = null;
+  let told = null;
   if (action !== 'pause' && action !== 'unpause') {
     // The figures on the screen may be old; what is lost is asked for now. Whoever cannot be told may
     // still delete: it may be the only way to be rid of it.
-    thing = await (channel === undefined ? api.topic(topic) : api.channel(topic, channel)).catch(() => null);
+    told = await (channel === undefined ? api.topic(topic) : api.channel(topic, channel)).catch(() => null);
   }
+  // Of a channel that only silent nodes have there is nothing but who they are.
+  const thing = told?.depth === undefined ? null : told;
   const question = kind === 'topic' ? topicQuestion(action, name, thing) : channelQuestion(action, name, thing);
-  if (!await context.ask(question)) {
+  if (!await context.ask(withSilent(question, api.warnings(told?.message), channel ?? topic))) {
     return;
   }
   const [doing, done] = {
@@ -51,6 +53,18 @@ async function perform(context, { action, kind, topic, channel, gone }) {
   } else {
     context.refresh();
   }
+}
+
+/**
+ * A question that says whose messages were not counted. Where something is deleted its name has to be typed
+ * then, too: they may be lost as well.
+ */
+export function withSilent(question, silent, last) {
+  if (silent.length === 0) {
+    return question;
+  }
+  const typed = question.confirm.startsWith('Delete') ? { typed: last } : {};
+  return { ...question, ...typed, loss: `${question.loss} Not counted: ${silent.join('; ')}.` };
 }
 
 function unknown(thing, words) {
