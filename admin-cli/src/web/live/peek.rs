@@ -5,15 +5,16 @@
 //!
 //! ```json
 //! {"topic":"t","messages":[{"node":"10.0.0.1:4151","id":"...","timestamp":1795352755000000000,
-//!   "attempts":1,"body":"aGVsbG8="}],
+//!   "attempts":1,"size":5,"body":"aGVsbG8="}],
 //!  "is_cut":false,
 //!  "nodes":[{"node":"10.0.0.1:4151","messages":1,"error":null},
 //!           {"node":"10.0.0.2:4151","messages":0,"error":"this nsqd cannot show messages"}]}
 //! ```
 //!
-//! A `timestamp` is in nanoseconds since 1970, a `body` in Base64, and `deferred_until` there for a
-//! message that waits for its time. The original nsqd has no such route, and `error` says so.
-//! `is_cut` says that bodies were left away because all together are more than [`BYTES_MAX`].
+//! A `timestamp` is in nanoseconds since 1970, a `body` in Base64, `size` its length before an nsqd cut
+//! it, and `deferred_until` there for a message that waits for its time. The original nsqd has no such
+//! route, and `error` says so. `is_cut` says that bodies were left away because all together are more
+//! than [`BYTES_MAX`].
 //!
 //! Does not know: how an nsqd finds them.
 
