@@ -533,6 +533,21 @@ fn queues_that_nobody_reads_are_found_however_short_they_are() {
 }
 
 #[test]
+fn an_order_that_is_nested_too_deeply_is_refused_in_nsqs_words_and_ends_nobody() {
+    let lookup = LookupServer::of(Maker::Ours);
+    let Some(admins) = Nsqadmin::both(&by_lookup(&lookup)) else { return };
+    for order in [r#"{"a":"#.repeat(100_000), format!(r#"{{"topic":{}"#, "[".repeat(100_000))] {
+        let answers = admins.each_ref().map(|admin| {
+            let answer = admin.ask("POST", "/api/topics", "", &order);
+            (answer.status, answer.text())
+        });
+        assert_eq!(answers[0], answers[1]);
+        assert_eq!(answers[0].0, 400);
+        assert_eq!(admins[1].ask("GET", "/ping", "", "").text(), "OK");
+    }
+}
+
+#[test]
 fn an_order_that_is_too_large_is_refused() {
     let lookup = LookupServer::of(Maker::Ours);
     let admin = ours(&by_lookup(&lookup));

@@ -21,13 +21,13 @@ pub(super) fn texts<const COUNT: usize>(
     keys: [&str; COUNT],
     type_name: &str,
 ) -> Result<[String; COUNT], String> {
-    let mut scanner = Scanner { bytes, at: 0, depth: 0 };
+    let mut scanner = Scanner { bytes, at: 0 };
     scanner.skip_blanks();
     if scanner.at == bytes.len() {
         return Err("EOF".to_owned());
     }
     let start = scanner.at;
-    scanner.value("looking for beginning of value")?;
+    scanner.value()?;
     let value = &bytes[start..scanner.at];
     let mut found = [const { String::new() }; COUNT];
     match kind(value) {
@@ -73,12 +73,18 @@ fn kind(value: &[u8]) -> &'static str {
     }
 }
 
-/// Finds the end of a value, and whether it is one.
+/// Finds the end of a value, and whether it is one. Depth costs no stack.
 #[derive(Clone, Copy)]
 struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
-    depth: usize,
+}
+
+/// What holds other values.
+#[derive(Clone, Copy)]
+enum Container {
+    Object,
+    Array,
 }
 
 impl Scanner<'_> {
@@ -100,68 +106,78 @@ impl Scanner<'_> {
         self.next()
     }
 
-    fn value(&mut self, context: &str) -> Result<(), String> {
-        match self.next_behind_blanks()? {
-            b'{' => self.nested(Self::object),
-            b'[' => self.nested(Self::array),
-            b'"' => self.string(),
-            b't' => self.word("true"),
-            b'f' => self.word("false"),
-            b'n' => self.word("null"),
-            b'-' => match self.next()? {
-                digit @ b'0'..=b'9' => self.number(digit),
-                other => Err(invalid(other, "in numeric literal")),
-            },
-            digit @ b'0'..=b'9' => self.number(digit),
-            other => Err(invalid(other, context)),
-        }
-    }
-
-    fn nested(&mut self, inside: fn(&mut Self) -> Result<(), String>) -> Result<(), String> {
-        self.depth += 1;
-        if DEPTH_MAX < self.depth {
-            return Err("exceeded max depth".to_owned());
-        }
-        inside(self)?;
-        self.depth -= 1;
-        Ok(())
-    }
-
-    fn object(&mut self) -> Result<(), String> {
-        let mut byte = self.next_behind_blanks()?;
-        if byte == b'}' {
-            return Ok(());
-        }
+    /// Passes over one value.
+    fn value(&mut self) -> Result<(), String> {
+        // Those that the value at hand lies in.
+        let mut open: Vec<Container> = Vec::new();
         loop {
-            if byte != b'"' {
-                return Err(invalid(byte, "looking for beginning of object key string"));
-            }
-            self.string()?;
             match self.next_behind_blanks()? {
-                b':' => self.value("looking for beginning of value")?,
-                other => return Err(invalid(other, "after object key")),
+                first @ (b'{' | b'[') => {
+                    if open.len() == DEPTH_MAX {
+                        return Err(invalid(first, "exceeded max depth"));
+                    }
+                    if let Some(container) = self.begin(first)? {
+                        open.push(container);
+                        continue;
+                    }
+                }
+                b'"' => self.string()?,
+                b't' => self.word("true")?,
+                b'f' => self.word("false")?,
+                b'n' => self.word("null")?,
+                b'-' => match self.next()? {
+                    digit @ b'0'..=b'9' => self.number(digit)?,
+                    other => return Err(invalid(other, "in numeric literal")),
+                },
+                digit @ b'0'..=b'9' => self.number(digit)?,
+                other => return Err(invalid(other, "looking for beginning of value")),
             }
-            match self.next_behind_blanks()? {
-                b',' => byte = self.next_behind_blanks()?,
-                b'}' => return Ok(()),
-                other => return Err(invalid(other, "after object key:value pair")),
+            // A value has ended, and so may those that it lies in.
+            loop {
+                let Some(container) = open.last() else { return Ok(()) };
+                match (container, self.next_behind_blanks()?) {
+                    (Container::Object, b',') => {
+                        let first = self.next_behind_blanks()?;
+                        self.key(first)?;
+                        break;
+                    }
+                    (Container::Array, b',') => break,
+                    (Container::Object, b'}') | (Container::Array, b']') => drop(open.pop()),
+                    (Container::Object, other) => {
+                        return Err(invalid(other, "after object key:value pair"));
+                    }
+                    (Container::Array, other) => return Err(invalid(other, "after array element")),
+                }
             }
         }
     }
 
-    fn array(&mut self) -> Result<(), String> {
+    /// Goes on to the first value in a container that begins with `first`; `None` when it is empty, and
+    /// over.
+    fn begin(&mut self, first: u8) -> Result<Option<Container>, String> {
+        if first == b'{' {
+            return match self.next_behind_blanks()? {
+                b'}' => Ok(None),
+                byte => self.key(byte).map(|()| Some(Container::Object)),
+            };
+        }
         self.skip_blanks();
         if self.bytes.get(self.at) == Some(&b']') {
             self.at += 1;
-            return Ok(());
+            return Ok(None);
         }
-        loop {
-            self.value("looking for beginning of value")?;
-            match self.next_behind_blanks()? {
-                b',' => {}
-                b']' => return Ok(()),
-                other => return Err(invalid(other, "after array element")),
-            }
+        Ok(Some(Container::Array))
+    }
+
+    /// The rest of a key that begins with `first`, and its colon.
+    fn key(&mut self, first: u8) -> Result<(), String> {
+        if first != b'"' {
+            return Err(invalid(first, "looking for beginning of object key string"));
+        }
+        self.string()?;
+        match self.next_behind_blanks()? {
+            b':' => Ok(()),
+            other => Err(invalid(other, "after object key")),
         }
     }
 
@@ -280,7 +296,7 @@ struct Members<'a> {
 
 impl<'a> Members<'a> {
     fn of(object: &'a [u8]) -> Self {
-        Self { scanner: Scanner { bytes: object, at: 1, depth: 0 } }
+        Self { scanner: Scanner { bytes: object, at: 1 } }
     }
 }
 
@@ -302,7 +318,7 @@ impl<'a> Iterator for Members<'a> {
         scanner.next_behind_blanks().ok()?;
         scanner.skip_blanks();
         let start = scanner.at;
-        scanner.value("").ok()?;
+        scanner.value().ok()?;
         Some((key, &scanner.bytes[start..scanner.at]))
     }
 }
@@ -415,6 +431,22 @@ mod tests {
         ] {
             assert_eq!(read(text), Err(refusal.to_owned()), "{text}");
         }
+    }
+
+    #[test]
+    fn values_lie_as_deep_as_gos_and_cost_no_stack() {
+        let deep = |begin: &str, end: &str, depth: usize| {
+            format!(r#"{{"x":{}1{},"topic":"t"}}"#, begin.repeat(depth), end.repeat(depth))
+        };
+        // The object around them counts, too.
+        for (begin, end, sign) in [("[", "]", '['), (r#"{"a":"#, "}", '{')] {
+            let deepest = read(&deep(begin, end, DEPTH_MAX - 1));
+            assert_eq!(deepest, Ok(["t".to_owned(), String::new()]), "{begin}");
+            let refusal = format!("invalid character '{sign}' exceeded max depth");
+            assert_eq!(read(&deep(begin, end, DEPTH_MAX)), Err(refusal), "{begin}");
+        }
+        let refusal = "invalid character '{' exceeded max depth".to_owned();
+        assert_eq!(read(&r#"{"a":"#.repeat(200_000)), Err(refusal));
     }
 
     #[test]
