@@ -23,7 +23,7 @@ impl Address {
         &self.0
     }
 
-    /// What a user of NSQ's utilities gave, which is not looked at before it is asked.
+    /// What a user of NSQ's utilities gave, or what was connected to, which is not looked at.
     pub(crate) fn as_given(text: &str) -> Self {
         Self(text.to_owned())
     }

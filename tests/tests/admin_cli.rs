@@ -11,6 +11,7 @@ use tests::patience::{SOON, eventually};
 use tests::port::Port;
 use tests::process::{Ended, Process, run};
 use tests::programs::{ours, skipped};
+use tests::scripted_http::ScriptedHttp;
 use tests::terminal::Terminal;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -251,6 +252,21 @@ fn tail_makes_json_readable_at_a_terminal_and_leaves_it_elsewhere() {
     let screen = terminal.ended();
     let json: Vec<_> = screen.iter().filter(|line| !line.starts_with("admin-cli: ")).collect();
     assert_eq!(json[..5], ["before", "{", "  \"a\": \"\\u001b[2J\"", "}", "ended with 0"]);
+}
+
+#[test]
+fn tail_follows_a_broker_that_is_told_of_without_its_host() {
+    let broker = Broker::start();
+    let port = broker.tcp.port();
+    let told = format!(
+        r#"{{"channels":[],"producers":[{{"broadcast_address":"","tcp_port":{port},"http_port":1}}]}}"#
+    );
+    let lookup = ScriptedHttp::start(move |_, _| ("200 OK", told.clone()));
+    let way = format!("--lookupd-http-address={}", lookup.address);
+    let mut tail =
+        Process::start(Command::new(ours("admin-cli")).args(["tail", "--topic=t", &way]));
+    tail.logged("admin-cli: subscribed to ");
+    assert!(tail.terminate().success(), "{}", tail.log());
 }
 
 #[test]

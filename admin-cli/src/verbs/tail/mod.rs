@@ -354,7 +354,8 @@ impl Tail {
                         (address, Change::Lost(why_lost(&reason, refusal)))
                     }
                 };
-                let address = address.parse().expect("an address that was connected to");
+                // Not parsed: an nsqlookupd may have told it without a host, which means this machine.
+                let address = Address::as_given(&address);
                 // Nobody listens when the whole program ends, and then it does not matter.
                 sender.send(News { topic, address, change }).ok();
             }
