@@ -95,6 +95,13 @@ fn nsq_tail_refuses_what_cannot_be_in_nsqs_words() {
         (&["--print-topic=2"], 2, "invalid boolean value \"2\" for -print-topic: parse error"),
         (&["--topic"], 2, "flag needs an argument: -topic"),
         (&["--consumer-opt=bogus"], 2, "invalid option bogus"),
+        (&["--consumer-opt=,"], 2, "failed to coerce option  () - strconv.ParseBool"),
+        // An option that is empty is none.
+        (
+            &["--consumer-opt=", "--nsqd-tcp-address=127.0.0.1:1", "--topic=t"],
+            1,
+            "dial tcp 127.0.0.1:1: connect: connection refused",
+        ),
         (&["--consumer-opt=msg_timeout,5"], 2, "time: missing unit in duration \"5\""),
         (&["--consumer-opt=msg-timeout,5x"], 2, "time: unknown unit \"x\" in duration \"5x\""),
         (&["--consumer-opt=read_timeout,1ms"], 2, "invalid read_timeout ! 1ms < 100ms"),
@@ -133,6 +140,11 @@ fn to_nsq_refuses_what_cannot_be_in_nsqs_words() {
             &["--topic=t", "--nsqd-tcp-address=a:1", "--producer-opt=heartbeat_interval,2m"],
             1,
             "failed to create nsq.Producer - HeartbeatInterval 2m0s must be less than",
+        ),
+        (
+            &["--topic=t", "--nsqd-tcp-address=127.0.0.1:1", "--producer-opt="],
+            1,
+            "connect: connection refused",
         ),
         (&["--version"], 2, "flag provided but not defined: -version"),
         (&["--rate=x"], 2, "invalid value \"x\" for flag -rate: parse error"),

@@ -297,6 +297,9 @@ impl Options {
             "skip_lookupd_authorization" => self.lookupd_authorization = given.switch()?,
             "topology_region" => self.topology_region = given.text(),
             "topology_zone" => self.topology_zone = given.text(),
+            // go-nsq takes it for a switch of its own that has no name and is on already: an option out of
+            // a variable that is not set changes nothing (NSQ behaviour).
+            "" if given.switch()? => {}
             _ => return Err(format!("invalid option {key}")),
         }
         Ok(())
@@ -547,6 +550,8 @@ mod tests {
             BackoffStrategy::FullJitter
         );
         assert_eq!(set("local_addr,127.0.0.1:0").unwrap().local_addr.unwrap().port(), 0);
+        let untouched = set("max_in_flight,1").unwrap().identification();
+        assert_eq!(set("").unwrap().identification(), untouched);
     }
 
     #[test]
@@ -554,7 +559,8 @@ mod tests {
         for (setting, reason) in [
             ("bogus,1", "invalid option bogus"),
             ("bo-gus", "invalid option bo_gus"),
-            ("", "invalid option "),
+            (",", "failed to coerce option  () - strconv.ParseBool: parsing \"\": invalid syntax"),
+            (",false", "invalid option "),
             ("dial_timeout", "failed to coerce option dial_timeout (true) - invalid value type"),
             (
                 "dial-timeout,5",
