@@ -406,7 +406,7 @@ fn system_words(error: &reqwest::Error) -> Option<String> {
 }
 
 /// What lies under the layers of an HTTP error: those above only say that a request failed.
-pub(super) fn root_cause(error: &reqwest::Error) -> String {
+pub(crate) fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn Error = error;
     while let Some(below) = cause.source() {
         cause = below;

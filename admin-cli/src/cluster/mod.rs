@@ -27,7 +27,7 @@ mod watch;
 
 pub(crate) use answer::{Answer, Asked, Daemon, Failure, Silence};
 pub(crate) use discovery::Discovery;
-pub(crate) use http::{Http, Patience};
+pub(crate) use http::{Http, Patience, root_cause};
 pub(crate) use node::{Drain, Node};
 pub(crate) use stats::{NodeStats, StatsFilter};
 pub(crate) use tls::{Tls, TlsFiles};

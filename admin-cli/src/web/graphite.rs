@@ -18,9 +18,9 @@ use tracing::{error, info, warn};
 
 use super::Admin;
 use super::api::{json, refused};
-use super::notifications::root_cause;
 use super::query;
 use super::server::{Answer, Foreign, Request};
+use crate::cluster::root_cause;
 
 /// The largest answer that is taken.
 const ANSWER_BYTES_MAX: usize = 16 << 20;

@@ -18,6 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{error, info};
 
+use crate::cluster::root_cause;
+
 /// How many notifications wait for an endpoint that is slow. Each is a few hundred bytes, and at most
 /// as large as the head of a request.
 const WAITING_MAX: usize = 1000;
@@ -209,15 +211,6 @@ async fn send_all(
             error!("failed to POST notification - {}", root_cause(&error));
         }
     }
-}
-
-/// What lies under the layers of an HTTP error: those above only say that a request failed.
-pub(super) fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(below) = cause.source() {
-        cause = below;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]
