@@ -548,6 +548,18 @@ fn an_order_that_is_nested_too_deeply_is_refused_in_nsqs_words_and_ends_nobody()
 }
 
 #[test]
+fn an_address_that_cannot_be_asked_is_named_when_it_is_asked() {
+    for flag in ["--nsqd-http-address=127.0.0.1:http", "--lookupd-http-address=127.0.0.1:http"] {
+        let Some(admins) = Nsqadmin::both(&[flag.to_owned()]) else { return };
+        for admin in admins {
+            let answer = admin.ask("GET", "/api/topics", "", "");
+            assert_eq!(answer.status, 502, "{flag}: {}", answer.text());
+            assert!(answer.text().contains("127.0.0.1:http"), "{flag}: {}", answer.text());
+        }
+    }
+}
+
+#[test]
 fn an_order_that_is_too_large_is_refused() {
     let lookup = LookupServer::of(Maker::Ours);
     let admin = ours(&by_lookup(&lookup));

@@ -237,8 +237,10 @@ impl Admin {
 
     fn sources(&self) -> Sources {
         let options = self.options();
-        let addresses =
-            |texts: &[String]| texts.iter().filter_map(|text| address(text)).collect::<Vec<_>>();
+        // One that cannot be asked, such as `host:http`, which NSQ's takes as well, is found out by asking,
+        // and named then.
+        let any = |text: &String| address(text).unwrap_or_else(|| Address::as_given(text));
+        let addresses = |texts: &[String]| texts.iter().map(any).collect::<Vec<_>>();
         match options.nsqlookupd_http_addresses.is_empty() {
             true => Sources::Brokers(addresses(&options.nsqd_http_addresses)),
             false => Sources::Lookups(addresses(&options.nsqlookupd_http_addresses)),
