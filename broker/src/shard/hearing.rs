@@ -27,7 +27,11 @@ pub(super) async fn hear(shard: Rc<Shard>) {
         if has_news {
             lookout.found(here);
         } else if !lookout.goes_on(shard.turns.get(), here) {
+            // Somebody may have something to do all the same, and must not keep the ring from being
+            // looked at: only it ends this wait.
+            shard.is_hearing.set(true);
             sleep(&shard, &mut lookout, here).await;
+            shard.is_hearing.set(false);
             heard_at = now();
             continue;
         }
