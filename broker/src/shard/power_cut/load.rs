@@ -289,6 +289,8 @@ fn many(bodies: &[Vec<u8>]) -> Vec<u8> {
 
 /// What operators do, in turn.
 pub(super) async fn administer(clients: Rc<Clients>) {
+    // The first publish may come later than the first channel.
+    clients.administer("create", "orders", None).await;
     for round in 0.. {
         if clients.is_over.get() {
             return;
