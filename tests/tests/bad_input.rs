@@ -2,6 +2,9 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -100,7 +103,7 @@ fn announced_sizes_take_no_memory_before_the_bytes_come() {
         stream.write_all(b"\0").expect("the broker reads");
         open.push(stream);
     }
-    std::thread::sleep(Duration::from_millis(500));
+    thread::sleep(Duration::from_millis(500));
     let grown = broker.process.resident_bytes().saturating_sub(before);
     assert!(grown < 200 << 20, "{grown} bytes for 200 connections that sent a byte");
     serves(&mut broker);
@@ -139,7 +142,7 @@ fn a_consumer_that_stops_reading_costs_only_itself() {
 fn a_publisher_that_never_reads_its_answers_costs_only_itself() {
     let mut broker = Broker::start();
     let address = broker.tcp;
-    let flood = std::thread::spawn(move || {
+    let flood = thread::spawn(move || {
         let mut stream = TcpStream::connect_timeout(&address, SOON).expect("the broker accepts");
         stream.set_write_timeout(Some(Duration::from_secs(2))).expect("a limit can be set");
         stream.write_all(MAGIC).expect("the broker reads");
@@ -153,10 +156,54 @@ fn a_publisher_that_never_reads_its_answers_costs_only_itself() {
     });
     for _ in 0..50 {
         broker.client().publish("calm", b"m");
-        std::thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(20));
     }
     flood.join().expect("the flood ends");
     serves(&mut broker);
+}
+
+/// How many publishes a core takes from one that never waits while somebody else waits for
+/// an answer: counted, not timed, so that a slow machine changes nothing.
+#[test]
+fn a_publisher_that_never_waits_lets_others_be_heard() {
+    /// Each `OK`, as a frame.
+    const OK_BYTES: usize = 10;
+    if !only_ours("how much the real nsqd takes meanwhile is its scheduler's affair") {
+        return;
+    }
+    let broker = Broker::with(&["--shards=1"]);
+    let mut reading = TcpStream::connect_timeout(&broker.tcp, SOON).expect("the broker accepts");
+    let mut writing = reading.try_clone().expect("a socket can be duplicated");
+    let closing = reading.try_clone().expect("a socket can be duplicated");
+    let publisher = thread::spawn(move || {
+        writing.write_all(MAGIC).expect("the broker reads");
+        let many = with_body("PUB flood", &[b'x'; 200]).repeat(600);
+        while writing.write_all(&many).is_ok() {}
+    });
+    let served = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&served);
+    let reader = thread::spawn(move || {
+        let mut answers = vec![0; 1 << 16];
+        while let Ok(length @ 1..) = reading.read(&mut answers) {
+            counted.fetch_add(length, Ordering::Relaxed);
+        }
+    });
+    let count = || served.load(Ordering::Relaxed) / OK_BYTES;
+    eventually(SOON, "the publisher is under way", || (20_000 < count()).then_some(()));
+    let mut meanwhile: Vec<_> = (0..41)
+        .map(|_| {
+            let before = count();
+            // A new connection each: it is the ring that tells of it.
+            assert_eq!(broker.get("/ping").text(), "OK");
+            count() - before
+        })
+        .collect();
+    closing.shutdown(Shutdown::Both).expect("the publisher is connected");
+    for end in [publisher, reader] {
+        end.join().expect("it ends with its connection");
+    }
+    meanwhile.sort_unstable();
+    assert!(meanwhile[20] < 8_000, "publishes taken while a ping waited: {meanwhile:?}");
 }
 
 #[test]
