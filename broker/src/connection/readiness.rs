@@ -84,7 +84,16 @@ impl Readiness {
         }
     }
 
-    /// Wakes whoever waits for a socket that is ready now, and returns how many sockets had news.
+    /// Adds a descriptor that only ends a wait, whenever it is written to.
+    ///
+    /// # Errors
+    /// When the system's limit of watched descriptors is reached.
+    pub fn hear(&self, bell: impl AsFd) -> io::Result<()> {
+        let nobody = EventData::new_u64(WatchKey::null().data().as_ffi());
+        Ok(epoll::add(&self.set, bell, nobody, EventFlags::IN | EventFlags::ET)?)
+    }
+
+    /// Wakes whoever waits for a socket that is ready now, and returns how many descriptors had news.
     /// Waits for nothing.
     pub fn look(&self) -> usize {
         let mut events = [MaybeUninit::<Event>::uninit(); TOLD_AT_ONCE];

@@ -1,9 +1,10 @@
 //! Hears what clients say, and everybody else: the core's ear.
 //!
 //! One task looks which sockets have news whenever the core has done all it could, and wakes their
-//! readers. When there is nothing, it looks again or waits by the ring, as the core has learned to be
-//! cheaper ([`Lookout`]). The executor looks at its ring, where other cores, timers and files are heard,
-//! only when nothing can run; so now and then, however much there is to do, everybody pauses for a moment.
+//! readers, and takes in what other cores have sent. When there is nothing, it looks again or waits by
+//! the ring, as the core has learned to be cheaper ([`Lookout`]). The executor looks at its ring, where
+//! timers and files are heard, only when nothing can run; so now and then, however much there is to do,
+//! everybody pauses for a moment.
 
 use super::Shard;
 use super::lookout::Lookout;
@@ -22,16 +23,21 @@ pub(super) async fn hear(shard: Rc<Shard>) {
     let now = || shard.clock.now().tick;
     let mut heard_at = now();
     loop {
-        let has_news = 0 < shard.readiness.look();
+        let has_mail = shard.take_in_mail();
+        let has_news = 0 < shard.readiness.look() || has_mail;
         let here = now();
         if has_news {
             lookout.found(here);
         } else if !lookout.goes_on(shard.turns.get(), here) {
+            if !shard.mailbox.may_sleep() {
+                continue;
+            }
             // Somebody may have something to do all the same, and must not keep the ring from being
             // looked at: only it ends this wait.
             shard.is_hearing.set(true);
             sleep(&shard, &mut lookout, here).await;
             shard.is_hearing.set(false);
+            shard.mailbox.is_awake();
             heard_at = now();
             continue;
         }
@@ -54,6 +60,18 @@ async fn sleep(shard: &Shard, lookout: &mut Lookout, begun: Tick) {
 }
 
 impl Shard {
+    /// Does what other cores ask for, a batch of each; whether there was one.
+    fn take_in_mail(self: &Rc<Self>) -> bool {
+        let batches = self.mailbox.take();
+        let has_some = !batches.is_empty();
+        for (from, batch) in batches {
+            for request in batch {
+                self.take_in(from, request);
+            }
+        }
+        has_some
+    }
+
     /// Lets the others have their turn; when it is time for that, those too who are only heard by the
     /// ring.
     pub async fn let_others(&self) {

@@ -371,7 +371,7 @@ mod tests {
         let flags = Flags::try_parse_from(["nsqd", &data_path]).unwrap();
         let config = Rc::new(flags.into_config(1, 0).unwrap());
         let state = State::new(ShardId(0), Placement::over(1), config.clone(), 1);
-        Rc::new(Shard::new(config, Clock::start(), state).unwrap())
+        Rc::new(Shard::alone(config, Clock::start(), state).unwrap())
     }
 
     /// A core as it is when it has just started over the data path.

@@ -8,7 +8,7 @@
 //!
 //! Everything a core owns is one [`State`] behind a `RefCell`, borrowed for one step and never
 //! across a wait. Tasks are few: a reader for each connection, one that ends turns, one timer, and
-//! for each other core one that carries requests there and one that takes them in.
+//! for each other core one that carries requests there, and the core's ear ([`hearing`]).
 
 mod abreast;
 pub mod administration;
@@ -53,6 +53,9 @@ use crate::connection::socket::Socket;
 use crate::http::client::Client;
 use crate::keys::ConnectionKey;
 use crate::limits::READ_BYTES_MAX;
+#[cfg(test)]
+use crate::routing::mailbox;
+use crate::routing::mailbox::Mailbox;
 use crate::routing::placement::ShardId;
 use crate::routing::request::{
     Answer, Batch, CallKey, Publish, PublishError, Question, Request, Waiter,
@@ -94,6 +97,8 @@ pub struct Shard {
     pub handshakes: Handshakes,
     /// Which sockets have something to say.
     pub readiness: Rc<Readiness>,
+    /// What other cores send, and the way to them.
+    pub mailbox: Mailbox<Vec<Request>>,
     /// Turns that have ended.
     pub turns: Cell<u64>,
     /// The ring is to be looked at: whoever could go on for ever pauses for a [`hearing::MOMENT`].
@@ -103,7 +108,14 @@ pub struct Shard {
 impl Shard {
     /// # Errors
     /// When the process has no descriptor left.
-    fn new(config: Rc<Config>, clock: Clock, state: State) -> io::Result<Self> {
+    fn new(
+        config: Rc<Config>,
+        clock: Clock,
+        state: State,
+        mailbox: Mailbox<Vec<Request>>,
+    ) -> io::Result<Self> {
+        let readiness = Readiness::new()?;
+        readiness.hear(mailbox.bell())?;
         let http_client = Client::new(format!("nsqd/{NSQ_VERSION}"), config.client_tls.clone());
         Ok(Self {
             here: state.here,
@@ -117,10 +129,18 @@ impl Shard {
             read_buffer: RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice()),
             http_client,
             handshakes: Handshakes::default(),
-            readiness: Rc::new(Readiness::new()?),
+            readiness: Rc::new(readiness),
+            mailbox,
             turns: Cell::new(0),
             is_hearing: Cell::new(false),
         })
+    }
+
+    /// A core without others.
+    #[cfg(test)]
+    fn alone(config: Rc<Config>, clock: Clock, state: State) -> io::Result<Self> {
+        let mailbox = mailbox::between(1, 1)?.pop().expect("there is one");
+        Self::new(config, clock, state, mailbox)
     }
 
     /// The socket of a connection that is still here.

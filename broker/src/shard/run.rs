@@ -9,11 +9,11 @@ use crate::clock::{Clock, Tick};
 use crate::config::Config;
 use crate::connection::socket::Socket;
 use crate::limits::{BLOCKING_THREADS, MAILBOX_BATCHES_MAX};
+use crate::routing::mailbox::{self, Unclaimed, Unsent};
 use crate::routing::placement::{Placement, ShardId};
 use crate::routing::request::{Door, Request};
 use crate::topic::catalogue::Catalogue;
 use futures_lite::FutureExt;
-use glommio::channels::channel_mesh::{FullMesh, MeshBuilder, Receivers, Senders};
 use glommio::{CpuSet, LocalExecutorPoolBuilder, PoolPlacement, PoolThreadHandles};
 use std::future::poll_fn;
 use std::os::fd::OwnedFd;
@@ -44,9 +44,11 @@ pub struct Start {
 pub fn run(start: Start, processors: CpuSet, clock: Clock) -> Result<(), String> {
     let Start { config, doors, catalogue, stop } = start;
     let shards = usize::from(config.shards);
-    let mesh: FullMesh<Batch> = MeshBuilder::full(shards, MAILBOX_BATCHES_MAX);
+    let mailboxes = mailbox::between(shards, MAILBOX_BATCHES_MAX)
+        .map_err(|error| format!("failed to connect the shards - {error}"))?;
     // Never changed: the first core works with descriptors of its own.
     let first = Arc::new(FirstCore { doors, stop });
+    let mailboxes = Arc::new(Unclaimed::new(mailboxes));
     let placement = if shards <= processors.len() {
         PoolPlacement::MaxSpread(shards, Some(processors))
     } else {
@@ -60,7 +62,7 @@ pub fn run(start: Start, processors: CpuSet, clock: Clock) -> Result<(), String>
         // Only for O_DIRECT files, of which there are none.
         .io_memory(64 << 10)
         .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS))
-        .on_all_shards(move || one_core(config, catalogue, first, mesh, clock, count))
+        .on_all_shards(move || one_core(config, catalogue, first, mailboxes, clock, count))
         .map_err(|error| format!("failed to start the shards - {error}"))?;
     wait_for_start(&threads, &started, shards)?;
     threads.join_all().into_iter().try_for_each(|result| match result {
@@ -115,15 +117,13 @@ async fn one_core(
     config: Config,
     catalogue: Catalogue,
     first: Arc<FirstCore>,
-    mesh: FullMesh<Batch>,
+    mailboxes: Arc<Unclaimed<Batch>>,
     clock: Clock,
     started: Arc<AtomicUsize>,
 ) -> Result<(), String> {
     crate::pulse::start();
-    let (senders, receivers) =
-        mesh.join().await.map_err(|error| format!("failed to join the other shards - {error}"))?;
-    started.fetch_add(1, Ordering::Relaxed);
-    let here = ShardId(u16::try_from(senders.peer_id()).expect("fewer than 65,536 shards"));
+    let mailbox = mailboxes.claim().ok_or("there are more shards than mailboxes")?;
+    let here = mailbox.here();
     let placement = Placement::over(config.shards);
     let config = Rc::new(config);
     // Differs from start to start and from core to core: the base of new topics' message ids.
@@ -131,18 +131,21 @@ async fn one_core(
         .wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let state = State::new(here, placement, config.clone(), random);
     let shard = Rc::new(
-        Shard::new(config, clock, state)
+        Shard::new(config, clock, state, mailbox)
             .map_err(|error| format!("failed to watch sockets - {error}"))?,
     );
+    // No file is looked at before all have started.
+    started.fetch_add(1, Ordering::Relaxed);
+    while started.load(Ordering::Relaxed) < usize::from(shard.config.shards) {
+        glommio::timer::sleep(BETWEEN_START_LOOKS).await;
+    }
     shard.recover(Rc::new(catalogue)).await?;
     shard.state.borrow_mut().take_stock();
     shard.turn.wake();
 
-    let senders = Rc::new(senders);
     for to in placement.all().filter(|&to| to != here) {
-        glommio::spawn_local(carry(shard.clone(), senders.clone(), to)).detach();
+        glommio::spawn_local(carry(shard.clone(), to)).detach();
     }
-    take_in_all(&shard, receivers);
     glommio::spawn_local(end_turns(shard.clone())).detach();
     glommio::spawn_local(ring(shard.clone())).detach();
     glommio::spawn_local(super::hearing::hear(shard.clone())).detach();
@@ -267,38 +270,25 @@ pub(super) async fn ring(shard: Rc<Shard>) {
 const ALARM_GRAIN: Duration = Duration::from_millis(1);
 
 /// Carries batches of requests to another core.
-async fn carry(shard: Rc<Shard>, senders: Rc<Senders<Batch>>, to: ShardId) {
+async fn carry(shard: Rc<Shard>, to: ShardId) {
     loop {
-        let batch =
+        let mut batch =
             poll_fn(|context| match shard.state.borrow_mut().outboxes.take(to, context.waker()) {
                 Some(batch) => Poll::Ready(batch),
                 None => Poll::Pending,
             })
             .await;
-        if senders.send_to(usize::from(to.0), batch).await.is_err() {
-            // The other core has stopped, so this one is stopping too.
-            return;
+        while let Err(unsent) = shard.mailbox.send(to, batch) {
+            // One that has stopped needs nothing any more: this core is stopping too.
+            let Unsent::Full(again) = unsent else { return };
+            batch = again;
+            glommio::timer::sleep(BETWEEN_SENDS).await;
         }
     }
 }
 
-/// Takes in what other cores send.
-fn take_in_all(shard: &Rc<Shard>, mut receivers: Receivers<Batch>) {
-    for (from, receiver) in receivers.streams() {
-        let from = ShardId(u16::try_from(from).expect("fewer than 65,536 shards"));
-        let shard = shard.clone();
-        glommio::spawn_local(async move {
-            while let Some(batch) = receiver.recv().await {
-                for request in batch {
-                    shard.take_in(from, request);
-                }
-                // Those that the batch woke have their turn before the next one is taken.
-                shard.let_others().await;
-            }
-        })
-        .detach();
-    }
-}
+/// How long a courier waits for a core that has too much to take in.
+const BETWEEN_SENDS: Duration = Duration::from_micros(100);
 
 /// Tells all cores to stop when the process is told to.
 async fn wait_for_stop(shard: Rc<Shard>, stop: std::os::unix::net::UnixStream) {

@@ -41,7 +41,7 @@ fn on_a_core(flags: &[&str], test: impl AsyncFnOnce(Rc<Shard>)) {
     executor.run(async {
         crate::pulse::start();
         let state = State::new(ShardId(0), Placement::over(1), config.clone(), 1);
-        let shard = Rc::new(Shard::new(config, Clock::start(), state).unwrap());
+        let shard = Rc::new(Shard::alone(config, Clock::start(), state).unwrap());
         glommio::spawn_local(run::end_turns(shard.clone())).detach();
         glommio::spawn_local(run::ring(shard.clone())).detach();
         glommio::spawn_local(hearing::hear(shard.clone())).detach();

@@ -114,7 +114,7 @@ async fn start(data_path: &Path, random: u64) -> Result<Rc<Shard>, String> {
     };
     let config = Rc::new(config(data_path));
     let state = State::new(ShardId(0), Placement::over(1), config.clone(), random);
-    let shard = Rc::new(Shard::new(config, Clock::start(), state).unwrap());
+    let shard = Rc::new(Shard::alone(config, Clock::start(), state).unwrap());
     shard.recover(Rc::new(catalogue)).await?;
     Ok(shard)
 }
@@ -510,7 +510,7 @@ fn what_a_killed_process_left_is_brought_to_the_disk_by_the_next_though_nobody_u
         let mut config = config(data_path);
         config.acknowledge = Acknowledge::Written;
         let state = State::new(ShardId(0), Placement::over(1), Rc::new(config.clone()), 1);
-        let shard = Rc::new(Shard::new(Rc::new(config), Clock::start(), state).unwrap());
+        let shard = Rc::new(Shard::alone(Rc::new(config), Clock::start(), state).unwrap());
         glommio::spawn_local(run::end_turns(shard.clone())).detach();
         let topic = TopicName::parse(b"orders").unwrap();
         for number in 1..100 {

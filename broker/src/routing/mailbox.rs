@@ -1,0 +1,271 @@
+//! Carries batches from core to core.
+//!
+//! Each pair of cores has a queue for each direction, which only these two touch, without a lock. A
+//! core that is awake looks into its queues itself; one that sleeps is woken by a bell, a descriptor
+//! that it waits for with its sockets. So cores that are busy tell each other things without asking
+//! anything of the system.
+//!
+//! Does not know: what is carried, who looks when.
+
+use super::placement::ShardId;
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
+use rustix::event::{EventfdFlags, eventfd};
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+/// The queues of one core: to each core and from each, of which those with itself stay empty.
+pub struct Mailbox<T> {
+    here: ShardId,
+    to: RefCell<Vec<Producer<T>>>,
+    from: RefCell<Vec<Consumer<T>>>,
+    bells: Arc<[Bell]>,
+}
+
+/// Mailboxes of cores that have not started.
+#[expect(
+    clippy::disallowed_types,
+    reason = "each core takes its own when it starts, and never again"
+)]
+pub struct Unclaimed<T>(std::sync::Mutex<Vec<Mailbox<T>>>);
+
+/// Wakes one core.
+#[derive(Debug)]
+struct Bell {
+    /// The core sleeps, or is about to: whoever sends something rings.
+    is_wanted: AtomicBool,
+    /// An eventfd(2), of which each write is told once.
+    descriptor: OwnedFd,
+}
+
+/// Why something was not sent.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unsent<T> {
+    /// The other core must take something first.
+    Full(T),
+    /// The other core has ended.
+    Gone,
+}
+
+/// A mailbox for each of `count` cores, whose queues hold so many batches.
+///
+/// # Errors
+/// When the process has no descriptor left.
+pub fn between<T>(count: usize, batches_max: usize) -> io::Result<Vec<Mailbox<T>>> {
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    let bell = |_| Ok(Bell { is_wanted: AtomicBool::new(false), descriptor: eventfd(0, flags)? });
+    let bells: Arc<[Bell]> = (0..count).map(bell).collect::<io::Result<_>>()?;
+    let mut from: Vec<Vec<Consumer<T>>> = (0..count).map(|_| Vec::new()).collect();
+    let to: Vec<Vec<Producer<T>>> = (0..count)
+        .map(|_| {
+            let queue = |from: &mut Vec<_>| {
+                let (producer, consumer) = RingBuffer::new(batches_max);
+                from.push(consumer);
+                producer
+            };
+            from.iter_mut().map(queue).collect()
+        })
+        .collect();
+    let mailboxes = (0..).zip(to.into_iter().zip(from)).map(|(here, (to, from))| Mailbox {
+        here: ShardId(here),
+        to: to.into(),
+        from: from.into(),
+        bells: bells.clone(),
+    });
+    Ok(mailboxes.collect())
+}
+
+#[expect(clippy::disallowed_types, reason = "see the type")]
+impl<T> Unclaimed<T> {
+    /// For as many cores as there are mailboxes.
+    pub fn new(mailboxes: Vec<Mailbox<T>>) -> Self {
+        Self(std::sync::Mutex::new(mailboxes))
+    }
+
+    /// The mailbox of the core that asks; `None` when each core has its own.
+    pub fn claim(&self) -> Option<Mailbox<T>> {
+        self.0.lock().ok()?.pop()
+    }
+}
+
+impl<T> Mailbox<T> {
+    /// Whose it is.
+    pub fn here(&self) -> ShardId {
+        self.here
+    }
+
+    /// Sends a batch, and wakes the core `to` if it sleeps.
+    ///
+    /// # Errors
+    /// When its queue is full, or nobody looks into it any more.
+    pub fn send(&self, to: ShardId, batch: T) -> Result<(), Unsent<T>> {
+        let mut queues = self.to.borrow_mut();
+        let queue = &mut queues[usize::from(to.0)];
+        if queue.is_abandoned() {
+            return Err(Unsent::Gone);
+        }
+        queue.push(batch).map_err(|PushError::Full(batch)| Unsent::Full(batch))?;
+        self.bells[usize::from(to.0)].ring();
+        Ok(())
+    }
+
+    /// Takes the first batch from each core that has sent one.
+    pub fn take(&self) -> Vec<(ShardId, T)> {
+        let mut queues = self.from.borrow_mut();
+        let numbered = (0..).map(ShardId).zip(queues.iter_mut());
+        numbered.filter_map(|(from, queue)| Some((from, queue.pop().ok()?))).collect()
+    }
+
+    /// What is written to when something is sent to a core that sleeps: it is to be heard by whatever
+    /// ends its sleep, each write once.
+    pub fn bell(&self) -> BorrowedFd<'_> {
+        self.bells[usize::from(self.here.0)].descriptor.as_fd()
+    }
+
+    /// Whether this core may sleep: nothing was sent to it, and whatever is sent from now on, until
+    /// [`Self::is_awake`], rings.
+    pub fn may_sleep(&self) -> bool {
+        let bell = &self.bells[usize::from(self.here.0)];
+        bell.is_wanted.store(true, Ordering::Relaxed);
+        // Whoever sends puts it into the queue and then looks at the bell; with a fence on both sides
+        // one of the two sees what the other did.
+        fence(Ordering::SeqCst);
+        let is_empty = self.from.borrow().iter().all(Consumer::is_empty);
+        if !is_empty {
+            self.is_awake();
+        }
+        is_empty
+    }
+
+    /// This core looks for itself again.
+    pub fn is_awake(&self) {
+        self.bells[usize::from(self.here.0)].is_wanted.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Bell {
+    fn ring(&self) {
+        fence(Ordering::SeqCst);
+        if self.is_wanted.load(Ordering::Relaxed) && self.is_wanted.swap(false, Ordering::Relaxed) {
+            // It fails only when it was written to 2^64 times: even then it rings.
+            rustix::io::write(&self.descriptor, &1_u64.to_ne_bytes()).ok();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Mailbox<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Mailbox").field("here", &self.here).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    const FIRST: ShardId = ShardId(0);
+    const SECOND: ShardId = ShardId(1);
+
+    fn two<T>(batches_max: usize) -> [Mailbox<T>; 2] {
+        let mailboxes = between(2, batches_max).unwrap();
+        mailboxes.try_into().unwrap_or_else(|_| panic!("there are two"))
+    }
+
+    /// How often a core was rung for since this was asked last.
+    fn rang<T>(mailbox: &Mailbox<T>) -> u64 {
+        let mut count = [0; 8];
+        match rustix::io::read(mailbox.bell(), &mut count) {
+            Ok(_) => u64::from_ne_bytes(count),
+            Err(rustix::io::Errno::AGAIN) => 0,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn what_each_core_sends_to_each_comes_in_order() {
+        let cores = between(3, 4).unwrap();
+        for from in &cores {
+            for to in (0..3).map(ShardId).filter(|&to| to != from.here()) {
+                from.send(to, (from.here(), to, 1)).unwrap();
+                from.send(to, (from.here(), to, 2)).unwrap();
+            }
+        }
+        for to in &cores {
+            let others: Vec<_> = (0..3).map(ShardId).filter(|&from| from != to.here()).collect();
+            for number in 1..=2 {
+                let expected = others.iter().map(|&from| (from, (from, to.here(), number)));
+                assert_eq!(to.take(), expected.collect::<Vec<_>>());
+            }
+            assert_eq!(to.take(), []);
+        }
+    }
+
+    #[test]
+    fn a_full_queue_gives_the_batch_back_and_takes_it_when_there_is_room() {
+        let [first, second] = two(1);
+        assert_eq!(first.send(SECOND, "a"), Ok(()));
+        assert_eq!(first.send(SECOND, "b"), Err(Unsent::Full("b")));
+        assert_eq!(second.take(), [(FIRST, "a")]);
+        assert_eq!(first.send(SECOND, "b"), Ok(()));
+        drop(second);
+        assert_eq!(first.send(SECOND, "c"), Err(Unsent::Gone));
+    }
+
+    #[test]
+    fn the_bell_rings_once_for_a_core_that_sleeps_and_never_for_one_that_is_awake() {
+        let [first, second] = two(8);
+        first.send(SECOND, 1).unwrap();
+        assert_eq!(rang(&second), 0, "it is awake");
+        assert!(!second.may_sleep(), "something is there");
+        first.send(SECOND, 2).unwrap();
+        assert_eq!(rang(&second), 0);
+        assert_eq!((second.take(), second.take()), (vec![(FIRST, 1)], vec![(FIRST, 2)]));
+        assert!(second.may_sleep());
+        first.send(SECOND, 3).unwrap();
+        first.send(SECOND, 4).unwrap();
+        assert_eq!((rang(&second), rang(&first)), (1, 0));
+        second.is_awake();
+        first.send(SECOND, 5).unwrap();
+        assert_eq!(rang(&second), 0);
+    }
+
+    /// Both sides at full speed: a core that sleeps with something in its queue, and was not rung
+    /// for, would sleep for ever.
+    #[test]
+    fn nothing_is_ever_slept_over() {
+        const BATCHES: u32 = 200_000;
+        let [first, second] = two(16);
+        let sender = thread::spawn(move || {
+            for mut number in 0..BATCHES {
+                while let Err(unsent) = first.send(SECOND, number) {
+                    let Unsent::Full(again) = unsent else { panic!("the other side goes on") };
+                    number = again;
+                    thread::yield_now();
+                }
+            }
+        });
+        let mut expected = 0;
+        while expected < BATCHES {
+            for (_, number) in second.take() {
+                assert_eq!(number, expected);
+                expected += 1;
+            }
+            if expected < BATCHES && second.may_sleep() {
+                let mut bell = [rustix::event::PollFd::new(
+                    &second.bells[1].descriptor,
+                    rustix::event::PollFlags::IN,
+                )];
+                let limit = rustix::event::Timespec { tv_sec: 30, tv_nsec: 0 };
+                let events = rustix::event::poll(&mut bell, Some(&limit)).unwrap();
+                assert_eq!(events, 1, "asleep with {expected} of {BATCHES}");
+                rang(&second);
+                second.is_awake();
+            }
+        }
+        sender.join().unwrap();
+    }
+}
