@@ -56,7 +56,7 @@ impl Shard {
                 }
                 let is_open = matches!(folder, Folder::Open(_));
                 hosted.folder = folder;
-                state.work.to_commit.push(key);
+                state.work.to_commit.push_back(key);
                 state.note_open_files(key, now);
                 is_open
             };

@@ -13,6 +13,8 @@
 mod abreast;
 pub mod administration;
 pub mod alarms;
+#[cfg(test)]
+mod allocations;
 mod authorization;
 pub mod departure;
 pub mod doors;

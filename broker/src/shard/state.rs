@@ -30,6 +30,7 @@ use protocol::command::{Bodies, Verb};
 use protocol::name::{ChannelName, TopicName};
 use protocol::refusal::Refusal;
 use slotmap::SlotMap;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -92,15 +93,15 @@ pub struct State {
     pub random: u64,
 }
 
-/// What was touched in this turn.
+/// What was touched in this turn. The lists keep their room from turn to turn.
 #[derive(Debug, Default)]
 pub struct Work {
     /// Topics with messages that are not in the log yet.
-    pub to_commit: Vec<TopicKey>,
+    pub to_commit: VecDeque<TopicKey>,
     /// Topics in which something may be delivered.
-    pub to_deliver: Vec<TopicKey>,
+    pub to_deliver: VecDeque<TopicKey>,
     /// Connections with something to send.
-    pub to_send: Vec<ConnectionKey>,
+    pub to_send: VecDeque<ConnectionKey>,
 }
 
 impl Work {
@@ -308,7 +309,7 @@ impl State {
         }
         if !hosted.queued_to_commit {
             hosted.queued_to_commit = true;
-            self.work.to_commit.push(key);
+            self.work.to_commit.push_back(key);
         }
         if crate::limits::BLOCK_BYTES_TARGET <= hosted.topic.log().open_bytes() {
             self.commit(key, now);
@@ -338,7 +339,7 @@ impl State {
         let was_unsynced = hosted.troubles.is_unsynced();
         if hosted.queued_to_commit {
             // It gathered until now.
-            self.work.to_commit.push(key);
+            self.work.to_commit.push_back(key);
         }
         let name = hosted.topic.name();
         match &result {
@@ -455,7 +456,7 @@ impl State {
             && !connection.queued_to_send
         {
             connection.queued_to_send = true;
-            self.work.to_send.push(key);
+            self.work.to_send.push_back(key);
         }
     }
 
@@ -465,7 +466,7 @@ impl State {
             && !hosted.queued_to_deliver
         {
             hosted.queued_to_deliver = true;
-            self.work.to_deliver.push(key);
+            self.work.to_deliver.push_back(key);
         }
     }
 

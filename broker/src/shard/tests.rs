@@ -29,7 +29,7 @@ fn topic() -> TopicName {
 }
 
 /// Runs `test` on a core started with `flags` over an empty folder.
-fn on_a_core(flags: &[&str], test: impl AsyncFnOnce(Rc<Shard>)) {
+pub(super) fn on_a_core(flags: &[&str], test: impl AsyncFnOnce(Rc<Shard>)) {
     let data = tempfile::tempdir().unwrap();
     let data_path = format!("--data-path={}", data.path().display());
     let arguments = ["nsqd", &data_path].into_iter().chain(flags.iter().copied());

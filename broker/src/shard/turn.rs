@@ -6,7 +6,7 @@
 //! [`Job`]: with `--acknowledge=synced` that is the answer to publishers, too.
 
 use super::alarms::Alarm;
-use super::state::{Job, State};
+use super::state::{Job, State, Work};
 use crate::channel::{Outgoing, Room};
 use crate::clock::{Now, Tick};
 use crate::config::Acknowledge;
@@ -19,11 +19,14 @@ use crate::routing::request::PublishError;
 use crate::shard::topics::Folder;
 use protocol::frame;
 use slotmap::SlotMap;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// The budget is looked at whenever so large a part of it was taken: memory exceeds it by at most
 /// this part, and a look at every topic costs little per message.
 const MEMORY_LOOKS_PER_BUDGET: usize = 16;
+/// A topic keeps room for so many publishers that wait, so that few of them take nothing from the heap.
+const WAITERS_KEPT: usize = 64;
 
 impl State {
     /// Ends a turn. See the head of this file.
@@ -35,21 +38,28 @@ impl State {
     /// The first half: keeps what was published.
     pub fn keep(&mut self, now: Now) {
         self.ring_alarms(now);
-        for key in std::mem::take(&mut self.work.to_commit) {
-            self.commit(key, now);
-        }
+        self.work_off(|work| &mut work.to_commit, Self::commit, now);
         self.start_syncs(now);
     }
 
     /// The second half: delivers and answers.
     pub fn hand_out(&mut self, now: Now) {
-        for key in std::mem::take(&mut self.work.to_deliver) {
-            self.deliver(key, now);
-        }
+        self.work_off(|work| &mut work.to_deliver, Self::deliver, now);
         // What was read from disk must be offered before it can be dropped again.
         self.keep_to_budget();
-        for key in std::mem::take(&mut self.work.to_send) {
-            self.send(key, now);
+        self.work_off(|work| &mut work.to_send, Self::send, now);
+    }
+
+    /// Does `what` to all that stand in a list; what comes in meanwhile is for the next turn.
+    fn work_off<K>(
+        &mut self,
+        list: fn(&mut Work) -> &mut VecDeque<K>,
+        what: fn(&mut Self, K, Now),
+        now: Now,
+    ) {
+        for _ in 0..list(&mut self.work).len() {
+            let Some(key) = list(&mut self.work).pop_front() else { return };
+            what(self, key, now);
         }
     }
 
@@ -130,7 +140,7 @@ impl State {
                     connection.output.gather(|bytes| bytes.extend_from_slice(frame::HEARTBEAT));
                     if !connection.queued_to_send {
                         connection.queued_to_send = true;
-                        self.work.to_send.push(key);
+                        self.work.to_send.push_back(key);
                     }
                 }
                 Due::GiveUp => {
@@ -205,8 +215,11 @@ impl State {
             let waiting = if waits { std::mem::take(&mut waiters) } else { Vec::new() };
             self.syncs.written(key, messages, waiting, now.tick);
         }
-        for (origin, waiter) in waiters {
+        for (origin, waiter) in waiters.drain(..) {
             self.published(origin, waiter, result.clone());
+        }
+        if waiters.capacity() <= WAITERS_KEPT {
+            self.topics[key].waiters = waiters;
         }
         self.queue_to_deliver(key);
         self.want_checkpoint(now);
@@ -340,7 +353,7 @@ fn waited(frames: &[u8], now: Now) -> Duration {
 /// Puts messages into a connection's output.
 fn hand_over(
     connections: &mut SlotMap<ConnectionKey, Connection>,
-    to_send: &mut Vec<ConnectionKey>,
+    to_send: &mut VecDeque<ConnectionKey>,
     key: ConnectionKey,
     outgoing: Outgoing,
 ) -> Room {
@@ -360,7 +373,7 @@ fn hand_over(
     }
     if !connection.queued_to_send {
         connection.queued_to_send = true;
-        to_send.push(key);
+        to_send.push_back(key);
     }
     if connection.is_full() {
         connection.congested = true;
