@@ -49,10 +49,10 @@ check: ## format, lints, tests, documentation
 	cargo fmt --all --check && cargo clippy --workspace --all-targets -- --deny warnings
 	$(MAKE) test && RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --document-private-items
 
-bench: ## figures beside the real nsqd; SCENARIO=publish SECONDS=5 ROUNDS=3 RESULTS=folder
+bench: ## figures beside the real nsqd; SCENARIO=publish SECONDS=5 ROUNDS=3 BACKLOG=10000000 RESULTS=folder
 	tests/prepare real
 	cargo build --release --workspace
-	target/release/bench run $(SCENARIO) --seconds $(or $(SECONDS),4) --rounds $(or $(ROUNDS),3) --results $(or $(RESULTS),target/bench)
+	target/release/bench run $(SCENARIO) --seconds $(or $(SECONDS),4) --rounds $(or $(ROUNDS),3) --backlog $(or $(BACKLOG),2000000) --results $(or $(RESULTS),target/bench)
 
 clean: ## remove what was built; data stays
 	cargo clean

@@ -180,7 +180,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         rows: &[
             row("MPUB of 200 x 200 B, 2 connections", publish(2, 200, 200)).against(SHARDS),
             row("PUB of 200 B, 16 connections", publish(16, 1, 200)).against(SHARDS),
-            row("16 connections, 100 topics in turn, MPUB of 20", topics(100)).against(SHARDS),
+            row("MPUB of 20 x 200 B to 100 topics in turn, 2 connections", topics(100)).against(SHARDS),
         ],
     },
 ];
