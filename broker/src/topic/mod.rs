@@ -482,15 +482,16 @@ impl Topic {
         let mut topic = Self::new(name, log, rules);
         let start = topic.log.start();
         topic.paused = checkpoint.paused;
-        topic.released = checkpoint.released.max(start).min(topic.log.end());
-        topic.deferred = checkpoint
-            .unclaimed
-            .iter()
-            .map(|(&sequence, &due)| (sequence, due))
-            .filter(|&(sequence, _)| start <= sequence && sequence < checkpoint.end)
+        let released = checkpoint.released.max(start).min(topic.log.end());
+        topic.released = released;
+        // In every checkpoint of ours what is unclaimed lies behind what was handed over; else it
+        // would be handed over twice.
+        let unclaimed = checkpoint.unclaimed.iter().map(|(&sequence, &due)| (sequence, due));
+        topic.deferred = unclaimed
+            .filter(|&(sequence, _)| sequence < checkpoint.end)
             .chain(deferred.filter(|&(sequence, _)| checkpoint.end <= sequence))
+            .filter(|&(sequence, _)| released <= sequence)
             .collect();
-        let released = topic.released;
         for (&name, channel) in &checkpoint.channels {
             let depth_max = topic.depth_max();
             let mut channel = Channel::restore(name, channel, start..released, depth_max, now);
