@@ -3,7 +3,7 @@
 PREFIX ?= /usr/local
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run build install uninstall test soak real clients suites browser check bench clean
+.PHONY: help run build install uninstall test soak real clients suites browser peers check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -44,6 +44,9 @@ suites: ## build the tests that go-nsq, nsqjs and tokio-nsq ship, into target/su
 
 browser: ## install what drives Chromium into target/browser
 	tests/prepare browser
+
+peers: ## build nats-server into target/peers, for `make bench SCENARIO=peers`
+	tests/prepare peers
 
 check: ## format, lints, tests, documentation
 	cargo fmt --all --check && cargo clippy --workspace --all-targets -- --deny warnings

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use crate::contender::Contender;
 use crate::contestant::Contestant;
+use crate::peers::Peer;
 use crate::plan::Plan;
 use crate::scenario::{Row, Scenario};
 use crate::work::{self, Done};
@@ -15,6 +16,8 @@ use crate::work::{self, Done};
 /// What was measured of a scenario.
 pub(crate) struct Measured {
     pub(crate) scenario: &'static Scenario,
+    /// Programs that would be used and are not installed: what needs them was left out.
+    pub(crate) missing: Vec<&'static str>,
     pub(crate) rows: Vec<MeasuredRow>,
 }
 
@@ -37,11 +40,11 @@ pub(crate) fn measure(
     let total: usize = scenarios
         .iter()
         .flat_map(|scenario| scenario.rows)
-        .map(|row| row.contenders.len() * plan.rounds)
+        .map(|row| contenders(row, plan).count() * plan.rounds)
         .sum();
     let mut number = 0;
     let mut one_row = |scenario: &Scenario, row: &'static Row| {
-        let mut rounds: Vec<_> = row.contenders.iter().map(|who| (*who, Vec::new())).collect();
+        let mut rounds: Vec<_> = contenders(row, plan).map(|who| (*who, Vec::new())).collect();
         let count = rounds.len();
         for round in 0..plan.rounds {
             for step in 0..count {
@@ -56,17 +59,47 @@ pub(crate) fn measure(
                     plan.rounds
                 ));
                 let (program, flags) = who.program(&plan.programs);
-                let broker = Contestant::start(&program, &flags, &plan.data);
-                found.push(work::run(row.work, broker, plan));
+                found.push(if let Some(peer) = who.peer() {
+                    let broker = Contestant::start_peer(peer, &program, &flags, &plan.data);
+                    work::run_by_peer(peer, row.work, &broker, plan)
+                } else {
+                    work::run(row.work, Contestant::start(&program, &flags, &plan.data), plan)
+                });
             }
         }
-        MeasuredRow { row, rounds, ceiling: work::ceiling(row.work, null, plan) }
+        // A peer has a ceiling of its own.
+        let is_nsq = row.contenders.iter().all(|who| who.peer().is_none());
+        let ceiling = if is_nsq { work::ceiling(row.work, null, plan) } else { None };
+        MeasuredRow { row, rounds, ceiling }
     };
     scenarios
         .iter()
         .map(|&scenario| {
-            let rows = scenario.rows.iter().map(|row| one_row(scenario, row)).collect();
-            Measured { scenario, rows }
+            let missing = missing(scenario, plan);
+            let rows = scenario.rows.iter().filter(|row| contenders(row, plan).next().is_some());
+            let rows = rows.map(|row| one_row(scenario, row)).collect();
+            Measured { scenario, missing, rows }
         })
         .collect()
+}
+
+/// Those of a row that can take part: what they need is installed.
+fn contenders(row: &'static Row, plan: &Plan) -> impl Iterator<Item = &'static Contender> {
+    row.contenders.iter().filter(|who| missing_for(row, who, plan).next().is_none())
+}
+
+/// Which programs keep a contender from a row, because they are not installed.
+fn missing_for(row: &Row, who: &Contender, plan: &Plan) -> impl Iterator<Item = &'static str> {
+    let needed = row.work.needs().into_iter().chain(who.peer().map(Peer::program));
+    needed.filter(|name| plan.programs.installed(name).is_none())
+}
+
+/// The programs that a scenario would have, each once.
+fn missing(scenario: &Scenario, plan: &Plan) -> Vec<&'static str> {
+    let of_row =
+        |row: &'static Row| row.contenders.iter().flat_map(move |who| missing_for(row, who, plan));
+    let mut names: Vec<_> = scenario.rows.iter().flat_map(of_row).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }

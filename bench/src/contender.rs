@@ -1,21 +1,36 @@
 //! Who is compared.
 
+use std::env;
 use std::path::PathBuf;
+
+use crate::peers::Peer;
+
+/// Whose broker it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Make {
+    Nsqd,
+    Ours,
+    Peer(Peer),
+}
 
 /// A broker with its flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
-    is_ours: bool,
+    make: Make,
     flags: &'static [&'static str],
 }
 
 const fn nsqd(name: &'static str, flags: &'static [&'static str]) -> Contender {
-    Contender { name, is_ours: false, flags }
+    Contender { name, make: Make::Nsqd, flags }
 }
 
 const fn ours(name: &'static str, flags: &'static [&'static str]) -> Contender {
-    Contender { name, is_ours: true, flags }
+    Contender { name, make: Make::Ours, flags }
+}
+
+const fn peer(name: &'static str, peer: Peer, flags: &'static [&'static str]) -> Contender {
+    Contender { name, make: Make::Peer(peer), flags }
 }
 
 /// Ours as it comes, after nsqd as it comes.
@@ -41,6 +56,22 @@ pub(crate) const DURABLE: &[Contender] = &[
 pub(crate) const SHARDS: &[Contender] =
     &[ours("ours, one shard", &["--shards=1"]), ours("ours, two shards", &["--shards=2"])];
 
+/// Each as it comes, with files: all but nsqd have written a message when they say so, and sync later.
+pub(crate) const PEERS: &[Contender] = &[
+    nsqd("nsqd", &[]),
+    ours("ours", &[]),
+    peer("NATS JetStream", Peer::Nats, &[]),
+    peer("Redis, everysec", Peer::Redis, &["--appendfsync", "everysec"]),
+];
+
+/// Each having synced a message when it says that it has it.
+pub(crate) const PEERS_SYNCED: &[Contender] = &[
+    nsqd("nsqd --mem-queue-size=0 --sync-every=1", &["--mem-queue-size=0", "--sync-every=1"]),
+    ours("ours, synced", &["--acknowledge=synced"]),
+    peer("NATS JetStream, sync always", Peer::Nats, &["sync_interval: always"]),
+    peer("Redis, always", Peer::Redis, &["--appendfsync", "always"]),
+];
+
 /// Where the programs are.
 #[derive(Debug)]
 pub(crate) struct Programs {
@@ -50,17 +81,41 @@ pub(crate) struct Programs {
     pub(crate) ours: PathBuf,
     /// More flags for our broker.
     pub(crate) ours_flags: Vec<String>,
+    /// The folder where what is not NSQ's is looked for before `PATH`.
+    pub(crate) peers: PathBuf,
+}
+
+impl Programs {
+    /// A program that may not be installed.
+    pub(crate) fn installed(&self, name: &str) -> Option<PathBuf> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let mut folders = [self.peers.clone()].into_iter().chain(env::split_paths(&path));
+        folders.find_map(|folder| Some(folder.join(name)).filter(|program| program.is_file()))
+    }
 }
 
 impl Contender {
     /// The program, and its flags.
     pub(crate) fn program(&self, programs: &Programs) -> (PathBuf, Vec<String>) {
         let mut flags: Vec<String> = self.flags.iter().map(ToString::to_string).collect();
-        if self.is_ours {
-            flags.extend_from_slice(&programs.ours_flags);
-            (programs.ours.clone(), flags)
-        } else {
-            (programs.tools.join("nsqd"), flags)
+        match self.make {
+            Make::Nsqd => (programs.tools.join("nsqd"), flags),
+            Make::Ours => {
+                flags.extend_from_slice(&programs.ours_flags);
+                (programs.ours.clone(), flags)
+            }
+            Make::Peer(peer) => {
+                let name = peer.program();
+                (programs.installed(name).unwrap_or_else(|| name.into()), flags)
+            }
+        }
+    }
+
+    /// Which other broker it is, if it is not NSQ's or ours.
+    pub(crate) fn peer(&self) -> Option<Peer> {
+        match self.make {
+            Make::Peer(peer) => Some(peer),
+            Make::Nsqd | Make::Ours => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One broker, or one nsqlookupd, at work: started over an empty folder, asked what it costs, ended.
 //!
-//! Knows processes, `/proc` and two HTTP requests; whose broker it is, it does not know.
+//! Knows processes, `/proc` and a few HTTP requests, which peers do not answer.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::load::publishers::Wire;
+use crate::peers::Peer;
 
 /// A running broker and its data; both go when this is dropped.
 #[derive(Debug)]
@@ -30,10 +31,20 @@ pub(crate) struct Contestant {
 impl Contestant {
     /// Starts `program` on free ports, with its data in a new folder under `data`.
     pub(crate) fn start(program: &Path, flags: &[String], data: &Path) -> Self {
-        let data = TempDir::with_prefix_in("bench-", data).expect("the data folder can be written");
+        let data = new_folder(data);
         let (child, [tcp, http]) = spawn(program, flags, data.path());
         let (program, flags) = (program.to_owned(), flags.to_owned());
         Self { program, flags, child, tcp, http, data: Some(data) }
+    }
+
+    /// The same with a broker of another kind.
+    pub(crate) fn start_peer(peer: Peer, program: &Path, settings: &[String], data: &Path) -> Self {
+        let data = new_folder(data);
+        let [address] = free_ports();
+        let flags = peer.arguments(address, data.path(), settings);
+        let child = spawn_at(program, &flags, Stdio::null, &[address]);
+        let program = program.to_owned();
+        Self { program, flags, child, tcp: address, http: address, data: Some(data) }
     }
 
     /// Ends the broker as an operator would; its data stays.
@@ -63,21 +74,14 @@ impl Contestant {
     /// Starts `program`, an nsqlookupd, on ports that are free. It logs errors alone: a line for each
     /// of a million registrations would be most of their time.
     pub(crate) fn start_lookup(program: &Path) -> Self {
-        let taken = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
-        let [tcp, http] = taken.each_ref().map(|port| port.local_addr().expect("it has one"));
-        drop(taken);
-        let child = Command::new(program)
-            .args([format!("--tcp-address={tcp}"), format!("--http-address={http}")])
-            .arg("--log-level=error")
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
-        let end = Instant::now() + Duration::from_secs(10);
-        while [tcp, http].iter().any(|port| TcpStream::connect(port).is_err()) {
-            assert!(Instant::now() < end, "{} does not listen", program.display());
-            thread::sleep(Duration::from_millis(10));
-        }
-        let (program, flags) = (program.to_owned(), Vec::new());
+        let [tcp, http] = free_ports();
+        let flags = vec![
+            format!("--tcp-address={tcp}"),
+            format!("--http-address={http}"),
+            "--log-level=error".to_owned(),
+        ];
+        let child = spawn_at(program, &flags, Stdio::inherit, &[tcp, http]);
+        let program = program.to_owned();
         Self { program, flags, child, tcp, http, data: None }
     }
 
@@ -114,7 +118,7 @@ impl Contestant {
     /// Where it takes what is published in this way.
     pub(crate) fn tcp_or_http(&self, wire: Wire) -> SocketAddr {
         match wire {
-            Wire::Frames => self.tcp,
+            Wire::Frames | Wire::Peer(_) => self.tcp,
             Wire::Http => self.http,
         }
     }
@@ -186,6 +190,38 @@ pub(crate) fn processor_time_of(process: &str) -> Duration {
         .map(|field| field.parse::<u64>().expect("a number of ticks"))
         .sum();
     Duration::from_nanos(ticks * 1_000_000_000 / clock_ticks_per_second())
+}
+
+fn new_folder(data: &Path) -> TempDir {
+    TempDir::with_prefix_in("bench-", data).expect("the data folder can be written")
+}
+
+/// Addresses of which nobody listens at any now.
+fn free_ports<const N: usize>() -> [SocketAddr; N] {
+    let taken = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
+    taken.each_ref().map(|port| port.local_addr().expect("it has one"))
+}
+
+/// A new process that does not say where it listens: it was told, and is waited for.
+fn spawn_at(
+    program: &Path,
+    flags: &[String],
+    log: fn() -> Stdio,
+    addresses: &[SocketAddr],
+) -> Child {
+    let child = Command::new(program)
+        .args(flags)
+        .stdin(Stdio::null())
+        .stdout(log())
+        .stderr(log())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+    let end = Instant::now() + Duration::from_secs(10);
+    while addresses.iter().any(|address| TcpStream::connect(address).is_err()) {
+        assert!(Instant::now() < end, "{} does not listen", program.display());
+        thread::sleep(Duration::from_millis(10));
+    }
+    child
 }
 
 /// A new process over this folder, and the addresses of its ports for TCP and for HTTP.

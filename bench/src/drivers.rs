@@ -1,7 +1,9 @@
-//! NSQ's own load generators, `bench_writer` and `bench_reader`, as published.
+//! Load generators of others, as published: NSQ's `bench_writer` and `bench_reader`, which open one
+//! connection for each processor, and wrk for HTTP.
 //!
-//! Knows their flags and their last line. They open one connection for each processor.
+//! Knows their flags and what they say at their end.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
@@ -57,6 +59,46 @@ fn run(
     work(&log).unwrap_or_else(|| panic!("{name} said no result: {log}"))
 }
 
+/// The program that [`post`] starts; it may not be installed.
+pub(crate) const WRK: &str = "wrk";
+
+/// Posts messages of 200 bytes to `/pub` for a time, from one thread. `folder` is where wrk's script
+/// is left.
+pub(crate) fn post(
+    wrk: &Path,
+    broker: SocketAddr,
+    topic: &str,
+    connections: usize,
+    time: Duration,
+    folder: &Path,
+) -> Work {
+    let script = folder.join("post.lua");
+    fs::write(&script, "wrk.method = 'POST'\nwrk.body = string.rep('.', 200)\n")
+        .expect("the folder can be written");
+    let output = Command::new(wrk)
+        .arg("--threads=1")
+        .arg(format!("--connections={connections}"))
+        .arg(format!("--duration={}s", time.as_secs()))
+        .arg(format!("--script={}", script.display()))
+        .arg(format!("http://{broker}/pub?topic={topic}"))
+        .output()
+        .unwrap_or_else(|error| panic!("cannot start {}: {error}", wrk.display()));
+    let said = String::from_utf8_lossy(&output.stdout);
+    requests(&said)
+        .unwrap_or_else(|| panic!("wrk said no result, or that something failed: {said}"))
+}
+
+/// Reads `  528467 requests in 4.00s, 51.91MB read`; lines of its own say what failed.
+fn requests(said: &str) -> Option<Work> {
+    if said.contains("Non-2xx") || said.contains("Socket errors") {
+        return None;
+    }
+    let (count, rest) = said.lines().find_map(|line| line.split_once(" requests in "))?;
+    let seconds: f64 = rest.split_once("s,")?.0.parse().ok()?;
+    let time = Duration::try_from_secs_f64(seconds).ok()?;
+    Some(Work { messages: count.trim().parse().ok()?, time })
+}
+
 /// Reads `… duration: 4.002s - 76.294mb/s - 400000.000ops/s - 2.500us/op`.
 fn work(log: &str) -> Option<Work> {
     let line = log.lines().rev().find_map(|line| line.split_once("duration: "))?.1;
@@ -80,5 +122,23 @@ mod tests {
         let time = Duration::from_millis(2_500);
         assert_eq!(work(log), Some(Work { messages: 1000, time }));
         assert_eq!(work("panic: connection refused"), None);
+    }
+
+    #[test]
+    fn wrk_counts_what_was_answered_and_tells_of_failures() {
+        let said = "Running 2s test @ http://127.0.0.1:4151/pub?topic=t\n  \
+            1 threads and 16 connections\n  \
+            Latency   140.10us   60.00us   3.00ms   90.00%\n  \
+            1000 requests in 2.50s, 38.40MB read\n\
+            Requests/sec:    400.00\nTransfer/sec:     15.36MB\n";
+        let time = Duration::from_millis(2_500);
+        assert_eq!(requests(said), Some(Work { messages: 1000, time }));
+        for failure in [
+            "  Non-2xx or 3xx responses: 1000\n",
+            "  Socket errors: connect 16, read 0, write 0, timeout 0\n",
+        ] {
+            assert_eq!(requests(&format!("{said}{failure}")), None, "{failure}");
+        }
+        assert_eq!(requests("unable to connect to 127.0.0.1:4151 Connection refused\n"), None);
     }
 }

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | what is measured, as data | [`scenario`], and [`contender`] for who takes part |
 //! | how it is done, and what is counted | [`work`], by the clients in [`load`] or NSQ's own in [`drivers`] |
+//! | other brokers that do the nearest same work | [`peers`] |
 //! | the order of it all | [`compare`] |
 //! | tables, JSON and the figure | [`report`] |
 //! | what has a shape of its own | [`layers`], [`lookups`], [`statistics`] |
@@ -25,6 +26,7 @@ mod layers;
 mod load;
 mod lookups;
 mod machine;
+mod peers;
 mod plan;
 mod report;
 mod scenario;
@@ -107,6 +109,9 @@ struct Common {
     /// Our broker; without it, the one beside this program.
     #[arg(long)]
     ours: Option<PathBuf>,
+    /// Folder of other brokers; what is not there is looked for in `PATH`.
+    #[arg(long, default_value = "target/peers")]
+    peers: PathBuf,
     /// A flag for our broker; may be given many times.
     #[arg(long, allow_hyphen_values = true)]
     ours_flag: Vec<String>,
@@ -118,7 +123,8 @@ struct Common {
 impl Common {
     fn plan(self) -> Plan {
         let ours = self.ours.unwrap_or_else(|| beside("nsqd"));
-        let programs = Programs { tools: self.real, ours, ours_flags: self.ours_flag };
+        let programs =
+            Programs { tools: self.real, ours, ours_flags: self.ours_flag, peers: self.peers };
         Plan {
             rounds: self.rounds.max(1),
             time: Duration::from_secs(self.seconds),

@@ -2,7 +2,7 @@
 //!
 //! A scenario is a table, a row of it is one kind of work. How the work is done is in [`crate::work`].
 
-use crate::contender::{ALL, BOTH, Contender, DURABLE, SHARDS};
+use crate::contender::{ALL, BOTH, Contender, DURABLE, PEERS, PEERS_SYNCED, SHARDS};
 use crate::load::consumers::Answer;
 use crate::load::publishers::Wire;
 use crate::work::Work;
@@ -34,24 +34,33 @@ impl Row {
     }
 }
 
-/// PUBs or MPUBs over the TCP protocol.
+/// PUBs or MPUBs over the TCP protocol, each connection waiting for its answer.
 const fn publish(connections: usize, batch: u32, body_bytes: usize) -> Work {
-    Work::Publish { wire: Wire::Frames, connections, batch, body_bytes, topics: 1 }
+    let wire = Wire::Frames;
+    Work::Publish { wire, connections, under_way: 1, batch, body_bytes, topics: 1 }
+}
+
+/// PUBs of 200 B by connections that do not wait for each answer.
+const fn ahead(connections: usize, under_way: usize) -> Work {
+    let wire = Wire::Frames;
+    Work::Publish { wire, connections, under_way, batch: 1, body_bytes: 200, topics: 1 }
 }
 
 const fn topics(topics: usize) -> Work {
-    Work::Publish { wire: Wire::Frames, connections: 2, batch: 20, body_bytes: 200, topics }
+    let wire = Wire::Frames;
+    Work::Publish { wire, connections: 2, under_way: 1, batch: 20, body_bytes: 200, topics }
 }
 
 const fn http(connections: usize) -> Work {
-    Work::Publish { wire: Wire::Http, connections, batch: 1, body_bytes: 200, topics: 1 }
+    let wire = Wire::Http;
+    Work::Publish { wire, connections, under_way: 1, batch: 1, body_bytes: 200, topics: 1 }
 }
 
 /// Every scenario, in the order in which they run.
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "publish",
-        shows: "Publishing to a topic with one channel, each connection waiting for its answer.",
+        shows: "Publishing to a topic with one channel, each connection waiting for its answer unless said.",
         rows: &[
             row("MPUB of 200 x 200 B, 2 connections", publish(2, 200, 200)).against(ALL),
             row("the same by NSQ's bench_writer", Work::BenchWriter { batch: 200 }),
@@ -61,6 +70,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             row("16 connections", publish(16, 1, 200)),
             row("128 connections", publish(128, 1, 200)),
             row("1,000 connections", publish(1000, 1, 200)),
+            row("2 connections, 200 under way on each", ahead(2, 200)),
         ],
     },
     Scenario {
@@ -78,7 +88,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "http",
         shows: "POST /pub of 200 B over connections that stay.",
-        rows: &[row("2 connections", http(2)), row("16 connections", http(16))],
+        rows: &[
+            row("2 connections", http(2)),
+            row("16 connections", http(16)),
+            row("the same by wrk", Work::Wrk { connections: 16 }),
+        ],
     },
     Scenario {
         name: "drain",
@@ -166,6 +180,25 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ],
     },
     Scenario {
+        name: "peers",
+        shows: "The nearest same work by others: bodies of 200 B, a message acknowledged when it is written (nsqd: when it has it in memory), and synced later; Redis syncs each second, JetStream every two minutes. \
+                What is finished stays stored with the peers, as they come.",
+        rows: &[
+            row("one by one, 2 connections", publish(2, 1, 200)).against(PEERS),
+            row("one by one, 16 connections", publish(16, 1, 200)).against(PEERS),
+            row("one by one, 128 connections", publish(128, 1, 200)).against(PEERS),
+            row("one by one, 200 under way on each of 2 connections", ahead(2, 200)).against(PEERS),
+            row("the same, NSQ by MPUB of 200", publish(2, 200, 200)).against(PEERS),
+            row(
+                "200,000 taken by 2 consumers, 2500 under way, each acknowledged by itself",
+                Work::Drain { messages: 200_000, ready: 2500 },
+            )
+            .against(PEERS),
+            row("one by one, synced, 64 connections", Work::Acknowledge { connections: 64 })
+                .against(PEERS_SYNCED),
+        ],
+    },
+    Scenario {
         name: "idle",
         shows: "What it costs to have them while nothing happens.",
         rows: &[
@@ -180,7 +213,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         rows: &[
             row("MPUB of 200 x 200 B, 2 connections", publish(2, 200, 200)).against(SHARDS),
             row("PUB of 200 B, 16 connections", publish(16, 1, 200)).against(SHARDS),
-            row("MPUB of 20 x 200 B to 100 topics in turn, 2 connections", topics(100)).against(SHARDS),
+            row("MPUB of 20 x 200 B to 100 topics in turn, 2 connections", topics(100))
+                .against(SHARDS),
         ],
     },
 ];

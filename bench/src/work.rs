@@ -16,16 +16,26 @@ use crate::load::consumers::{Answer, Consuming, consume};
 use crate::load::crowd::Crowd;
 use crate::load::publishers::{Published, Publishing, Until, Wire};
 use crate::load::{self, steady};
+use crate::peers::Peer;
 use crate::plan::Plan;
 
 /// A kind of work.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Work {
-    /// Requests for a time, each connection waiting for its answer; a batch of one is a PUB. With one
+    /// Requests for a time, so many under way on each connection; a batch of one is a PUB. With one
     /// topic that has a channel, with many they have none.
-    Publish { wire: Wire, connections: usize, batch: u32, body_bytes: usize, topics: usize },
+    Publish {
+        wire: Wire,
+        connections: usize,
+        under_way: usize,
+        batch: u32,
+        body_bytes: usize,
+        topics: usize,
+    },
     /// The same by NSQ's generator.
     BenchWriter { batch: u32 },
+    /// The same over HTTP by wrk.
+    Wrk { connections: usize },
     /// A backlog is taken and finished.
     Drain { messages: u64, ready: u32 },
     /// A backlog is taken for a time by NSQ's generator.
@@ -50,6 +60,13 @@ pub(crate) enum Work {
     IdleConnections { count: usize },
     /// Topics without channels, and with a message each.
     IdleTopics { count: usize },
+}
+
+impl Work {
+    /// The program that it cannot be done without, of those that may not be installed.
+    pub(crate) fn needs(self) -> Option<&'static str> {
+        matches!(self, Self::Wrk { .. }).then_some(drivers::WRK)
+    }
 }
 
 /// What was done, and what it cost.
@@ -84,7 +101,7 @@ const DELAY: u64 = 600_000;
 /// Does the work with a broker that has just started.
 pub(crate) fn run(work: Work, mut broker: Contestant, plan: &Plan) -> Done {
     match work {
-        Work::Publish { wire, connections, batch, body_bytes, topics } => {
+        Work::Publish { wire, connections, under_way, batch, body_bytes, topics } => {
             let names = topic_names(topics);
             match names.as_slice() {
                 [name] => broker.prepare(name, CHANNEL),
@@ -95,10 +112,11 @@ pub(crate) fn run(work: Work, mut broker: Contestant, plan: &Plan) -> Done {
                 (Wire::Http, _) => load::post(name, &body),
                 (Wire::Frames, 1) => load::publish(name, &body),
                 (Wire::Frames, batch) => load::publish_many(name, batch, &body),
+                (Wire::Peer(_), _) => unreachable!("a peer's work is done by `run_by_peer`"),
             };
             let requests = names.iter().map(request).collect();
             let until = Until::Time(plan.time);
-            let publishing = Publishing { wire, connections, window: 1, requests, until };
+            let publishing = Publishing { wire, connections, window: under_way, requests, until };
             let meter = Meter::start(&broker);
             let Published { requests, time, waits } =
                 load::publishers::publish(broker.tcp_or_http(wire), &publishing);
@@ -111,6 +129,16 @@ pub(crate) fn run(work: Work, mut broker: Contestant, plan: &Plan) -> Done {
             broker.prepare(TOPIC, CHANNEL);
             let meter = Meter::start(&broker);
             let work = drivers::write(&plan.programs.tools, broker.tcp, TOPIC, batch, plan.time);
+            broker.settle(TOPIC);
+            meter.end(&broker, work.messages, work.time, None)
+        }
+        Work::Wrk { connections } => {
+            broker.prepare(TOPIC, CHANNEL);
+            let wrk = plan.programs.installed(drivers::WRK).expect("it was looked for before");
+            let folder = tempfile::tempdir().expect("there is room for a script");
+            let meter = Meter::start(&broker);
+            let work =
+                drivers::post(&wrk, broker.http, TOPIC, connections, plan.time, folder.path());
             broker.settle(TOPIC);
             meter.end(&broker, work.messages, work.time, None)
         }
@@ -233,13 +261,62 @@ pub(crate) fn run(work: Work, mut broker: Contestant, plan: &Plan) -> Done {
     }
 }
 
+/// Does the nearest same work with a peer that has just started. What is a batch for NSQ are so many
+/// messages under way.
+///
+/// # Panics
+/// When no row asks this work of a peer.
+pub(crate) fn run_by_peer(peer: Peer, work: Work, broker: &Contestant, plan: &Plan) -> Done {
+    let body = [b'.'; BODY_BYTES];
+    let publish = |connections: usize, window: usize, until| {
+        let requests = (0..connections).map(|number| peer.publish(number, &body)).collect();
+        let wire = Wire::Peer(peer);
+        let publishing = Publishing { wire, connections, window, requests, until };
+        load::publishers::publish(broker.tcp, &publishing)
+    };
+    let publish_for_a_time = |connections, window| {
+        let meter = Meter::start(broker);
+        let published = publish(connections, window, Until::Time(plan.time));
+        meter.end(broker, published.requests, published.time, Some(published.waits))
+    };
+    peer.make_stream(broker.tcp);
+    match work {
+        Work::Publish {
+            wire: Wire::Frames,
+            connections,
+            under_way,
+            batch,
+            body_bytes: BODY_BYTES,
+            topics: 1,
+        } => {
+            peer.make_channel(broker.tcp);
+            let batch = usize::try_from(batch).expect("it is small");
+            publish_for_a_time(connections, under_way * batch)
+        }
+        Work::Acknowledge { connections } => publish_for_a_time(connections, 1),
+        Work::Drain { messages, ready } => {
+            peer.make_channel(broker.tcp);
+            publish(2, 200, Until::Count(messages));
+            let meter = Meter::start(broker);
+            let consumed = peer.consume(broker.tcp, 2, ready, messages);
+            meter.end(broker, consumed.messages, consumed.time, None)
+        }
+        other => unreachable!("no row asks {other:?} of a peer"),
+    }
+}
+
 /// What a server that does nothing lets the generator reach, for the kinds of work that it knows.
 pub(crate) fn ceiling(work: Work, server: SocketAddr, plan: &Plan) -> Option<Done> {
     let done = |messages, time| Done { messages, time, ..Done::default() };
     match work {
-        Work::Publish { wire: Wire::Frames, connections, batch, body_bytes, topics: 1 }
-            if connections <= 128 =>
-        {
+        Work::Publish {
+            wire: Wire::Frames,
+            connections,
+            under_way,
+            batch,
+            body_bytes,
+            topics: 1,
+        } if connections <= 128 => {
             let body = vec![b'.'; body_bytes];
             let request = match batch {
                 1 => load::publish(TOPIC, &body),
@@ -250,7 +327,7 @@ pub(crate) fn ceiling(work: Work, server: SocketAddr, plan: &Plan) -> Option<Don
                 &Publishing {
                     wire: Wire::Frames,
                     connections,
-                    window: 1,
+                    window: under_way,
                     requests: vec![request],
                     until: Until::Time(plan.time),
                 },

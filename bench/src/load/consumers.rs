@@ -55,15 +55,32 @@ pub(crate) fn consume(broker: SocketAddr, what: &Consuming) -> Consumed {
         hello.extend(u32::try_from(text.len()).expect("it is short").to_be_bytes());
         hello.extend_from_slice(text.as_bytes());
     }
-    let mut crowd = Crowd::connect(broker, what.subscriptions.len(), &hello);
+    let crowd = Crowd::connect(broker, what.subscriptions.len(), &hello);
+    let subscribe = |(topic, channel): &(String, String)| {
+        format!("SUB {topic} {channel}\nRDY {}\n", what.ready).into_bytes()
+    };
+    let first: Vec<_> = what.subscriptions.iter().map(subscribe).collect();
+    consume_by(crowd, &first, what.until, |_, bytes, now, consumed, output| {
+        take(bytes, what, now, consumed, output)
+    })
+}
+
+/// Consumes over connections that say `first`, each its own, and ends them. `take` answers what of
+/// a connection's bytes is whole, and says how many bytes that was.
+pub(crate) fn consume_by(
+    mut crowd: Crowd,
+    first: &[Vec<u8>],
+    until: Until,
+    mut take: impl FnMut(usize, &[u8], Instant, &mut Consumed, &mut Vec<u8>) -> usize,
+) -> Consumed {
     let mut inputs: Vec<Vec<u8>> = vec![Vec::new(); crowd.len()];
     let mut consumed = Consumed { messages: 0, time: Duration::ZERO, ages: histogram() };
     let begin = Instant::now();
-    for (number, (topic, channel)) in what.subscriptions.iter().enumerate() {
-        crowd.send(number, format!("SUB {topic} {channel}\nRDY {}\n", what.ready).as_bytes());
+    for (number, bytes) in first.iter().enumerate() {
+        crowd.send(number, bytes);
     }
     loop {
-        let patience = match what.until {
+        let patience = match until {
             Until::Time(time) => match time.checked_sub(begin.elapsed()) {
                 Some(left) => Some(left),
                 None => break,
@@ -76,12 +93,12 @@ pub(crate) fn consume(broker: SocketAddr, what: &Consuming) -> Consumed {
             let input = &mut inputs[number];
             // Most reads end within a message; only that end is copied.
             let taken = if input.is_empty() {
-                let taken = take(bytes, what, now, &mut consumed, output);
+                let taken = take(number, bytes, now, &mut consumed, output);
                 input.extend_from_slice(&bytes[taken..]);
                 return;
             } else {
                 input.extend_from_slice(bytes);
-                take(input, what, now, &mut consumed, output)
+                take(number, input, now, &mut consumed, output)
             };
             input.drain(..taken);
         });

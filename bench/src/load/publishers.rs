@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 
 use super::crowd::Crowd;
 use super::{histogram, record};
+use crate::peers::Peer;
 
 /// What over the wire says that a request was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(crate) enum Wire {
     Frames,
     /// HTTP: status 200 and the body `OK`.
     Http,
+    /// What another broker understands.
+    Peer(Peer),
 }
 
 /// What is published.
@@ -28,7 +31,8 @@ pub(crate) struct Publishing {
     pub(crate) connections: usize,
     /// How many requests of a connection may be without an answer.
     pub(crate) window: usize,
-    /// What is sent in turn; connections begin at different ones.
+    /// What is sent in turn; connections begin at different ones, and stay with it where what they
+    /// say to a peer is of the connection.
     pub(crate) requests: Vec<Vec<u8>>,
     /// When it ends.
     pub(crate) until: Until,
@@ -60,10 +64,32 @@ struct Publisher {
     input: Vec<u8>,
 }
 
+impl Wire {
+    /// What a connection says first.
+    fn greeting(self, connection: usize) -> Vec<u8> {
+        match self {
+            Self::Frames => b"  V2".to_vec(),
+            Self::Http => Vec::new(),
+            Self::Peer(peer) => peer.greeting(connection),
+        }
+    }
+
+    /// Whether what comes first is an answer, and how long it is; `None` while it is not whole.
+    fn answer(self, bytes: &[u8]) -> Option<(bool, usize)> {
+        match self {
+            Self::Frames => frame(bytes),
+            Self::Http => response(bytes),
+            Self::Peer(peer) => peer.answer(bytes),
+        }
+    }
+}
+
 /// Publishes, each connection at least once, and waits for the last answer.
 pub(crate) fn publish(broker: SocketAddr, what: &Publishing) -> Published {
-    let hello: &[u8] = if what.wire == Wire::Frames { b"  V2" } else { b"" };
-    let mut crowd = Crowd::connect(broker, what.connections, hello);
+    let mut crowd = Crowd::connect(broker, what.connections, b"");
+    for number in 0..crowd.len() {
+        crowd.send(number, &what.wire.greeting(number));
+    }
     let mut publishers: Vec<Publisher> = (0..crowd.len())
         .map(|next| Publisher { sent: VecDeque::new(), next, input: Vec::new() })
         .collect();
@@ -80,7 +106,7 @@ pub(crate) fn publish(broker: SocketAddr, what: &Publishing) -> Published {
                 break 'all;
             }
             publisher.sent.push_back(Instant::now());
-            crowd.send(number, publisher.take_next(&what.requests));
+            crowd.send(number, publisher.take_next(what));
             sent += 1;
         }
     }
@@ -95,7 +121,7 @@ pub(crate) fn publish(broker: SocketAddr, what: &Publishing) -> Published {
                 record(&mut waits, now - at);
                 answered += 1;
                 if !is_over(sent) {
-                    output.extend_from_slice(publisher.take_next(&what.requests));
+                    output.extend_from_slice(publisher.take_next(what));
                     publisher.sent.push_back(now);
                     sent += 1;
                 }
@@ -106,21 +132,18 @@ pub(crate) fn publish(broker: SocketAddr, what: &Publishing) -> Published {
 }
 
 impl Publisher {
-    fn take_next<'a>(&mut self, requests: &'a [Vec<u8>]) -> &'a [u8] {
-        let request = &requests[self.next % requests.len()];
-        self.next += 1;
+    fn take_next<'a>(&mut self, what: &'a Publishing) -> &'a [u8] {
+        let request = &what.requests[self.next % what.requests.len()];
+        if !matches!(what.wire, Wire::Peer(_)) {
+            self.next += 1;
+        }
         request
     }
 
     /// How many whole answers have come; all of them say yes.
     fn answers(&mut self, wire: Wire) -> usize {
         let (mut count, mut rest) = (0, self.input.as_slice());
-        loop {
-            let taken = match wire {
-                Wire::Frames => frame(rest),
-                Wire::Http => response(rest),
-            };
-            let Some((is_answer, bytes)) = taken else { break };
+        while let Some((is_answer, bytes)) = wire.answer(rest) {
             count += usize::from(is_answer);
             rest = &rest[bytes..];
         }

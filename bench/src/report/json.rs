@@ -30,7 +30,7 @@ fn scenario(measured: &Measured) -> Value {
             json!({ "row": row.row.label, "brokers": contenders, "generator_alone": ceiling })
         })
         .collect();
-    json!({ "scenario": measured.scenario.name, "shows": measured.scenario.shows, "rows": rows })
+    json!({ "scenario": measured.scenario.name, "shows": measured.scenario.shows, "missing": measured.missing, "rows": rows })
 }
 
 fn round(done: &Done) -> Value {

@@ -8,6 +8,11 @@ use crate::compare::Measured;
 /// A title, what it shows, and a table.
 pub(crate) fn render(measured: &Measured) -> String {
     let mut text = format!("## {}\n\n{}\n\n", measured.scenario.name, measured.scenario.shows);
+    if !measured.missing.is_empty() {
+        let names = measured.missing.join(", ");
+        writeln!(text, "Not installed here, and so what needs it was left out: {names}.\n")
+            .expect("a string takes text");
+    }
     text.push_str(
         "| | broker | messages/s | of nsqd's | CPU us/message | of nsqd's | p50 us | p99 | p99.9 | most | peak MiB | written MiB | |\n\
          |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|\n",
