@@ -122,6 +122,22 @@ fn make_names_the_prefix_below_the_destination() {
 }
 
 #[test]
+fn line_numbers_are_left_behind_and_names_of_functions_are_not() {
+    let prefix = installed();
+    if Command::new("strip").arg("--version").output().is_err() {
+        return skipped("strip is not installed: programs are installed with line numbers");
+    }
+    // The names of its sections stand in a program.
+    let names = |program: &Path, section: &[u8]| {
+        let bytes = fs::read(program).expect("it can be read");
+        bytes.windows(section.len()).any(|name| name == section)
+    };
+    let (built, placed) = (ours("nsqlookupd"), prefix.path().join("bin/nsqlookupd"));
+    assert_eq!((names(&built, b".debug_line\0"), names(&built, b".symtab\0")), (true, true));
+    assert_eq!((names(&placed, b".debug_line\0"), names(&placed, b".symtab\0")), (false, true));
+}
+
+#[test]
 fn manual_pages_are_set_without_a_complaint() {
     let prefix = installed();
     if Command::new("groff").arg("--version").output().is_err() {
