@@ -71,7 +71,7 @@ pub struct Outcome {
     /// What publishers were told instead of `OK`, and how often.
     pub refusals: BTreeMap<String, u64>,
     /// What every channel still had when all was finished, and after one more restart: depth, in
-    /// flight and deferred together. Empty when something was missing already.
+    /// flight and deferred together.
     pub left: BTreeMap<ChannelName, i64>,
 }
 
@@ -138,11 +138,7 @@ pub fn run(run: &Run<'_>) -> Outcome {
         driver.end_again_and_again(&mut broker, run.enough);
         crew.set_phase(Phase::Draining);
         crew.drain(run.patience);
-        if crew.ledger().missing().is_empty() {
-            driver.what_is_left(&mut broker)
-        } else {
-            BTreeMap::new()
-        }
+        driver.what_is_left(&mut broker)
     });
     let Driver { kills, terminations, cut_starts, slowest_start, .. } = driver;
     let ledger = crew.ledger.into_inner().expect("nobody panicked");
@@ -336,10 +332,13 @@ impl Crew {
     fn drain(&self, patience: Duration) {
         let mut progress = (0, Instant::now());
         loop {
+            let look = Instant::now();
             let (is_drained, finished) = {
                 let ledger = self.ledger();
                 (ledger.missing().is_empty(), ledger.sums().deliveries)
             };
+            // Nobody else has the books meanwhile: a long look must not make the consumers late.
+            let pause = Duration::from_millis(200).max(look.elapsed() * 10);
             if is_drained && self.unfounded.load(Ordering::Relaxed) == 0 {
                 return;
             }
@@ -349,7 +348,7 @@ impl Crew {
             if patience < progress.1.elapsed() {
                 return;
             }
-            thread::sleep(Duration::from_millis(200));
+            thread::sleep(pause);
         }
     }
 
@@ -639,8 +638,11 @@ impl Consumer<'_> {
                 Seen::Frame(Frame::Error(text)) => {
                     // For instance "E_FIN_FAILED FIN 0123456789abcdef failed ID not in flight".
                     let number = text.split(' ').nth(2).and_then(|id| visit.answered.get(id));
-                    if let Some(&number) = number {
-                        self.crew.ledger().was_refused(self.name, number);
+                    let Some(&number) = number else { continue };
+                    if text.starts_with("E_FIN_FAILED") {
+                        self.crew.ledger().finish_was_refused(self.name, number, visit.life);
+                    } else if text.starts_with("E_REQ_FAILED") {
+                        self.crew.ledger().requeue_was_refused(self.name, number);
                     }
                 }
             }

@@ -58,9 +58,20 @@ struct Account {
 #[derive(Debug, Default)]
 struct Given {
     deliveries: u64,
-    finished: Option<Sent>,
+    finished: Option<Finished>,
     /// When a consumer gave it back, and for how long.
     requeued: Option<(Sent, Duration)>,
+}
+
+/// The FINs of a message that the broker did not refuse, of the last of its lives that was sent one. A
+/// message that timed out while it lay with its consumer is there twice: one of two FINs is refused, and
+/// it is finished all the same.
+#[derive(Debug)]
+struct Finished {
+    /// The last one.
+    sent: Sent,
+    /// How many.
+    standing: u64,
 }
 
 /// When something was sent, and to which of the broker's lives: it may not have reached that one's
@@ -207,7 +218,7 @@ impl Ledger {
             let early = requeued.at + delay - now;
             faults.push(format!("message {number}, requeued, came {early:?} too early"));
         }
-        match given.finished {
+        match given.finished.as_ref().map(|finished| finished.sent) {
             Some(finished) if finished.life == life => {
                 self.unexplained.push((name.clone(), number));
             }
@@ -227,15 +238,28 @@ impl Ledger {
 
     /// A FIN is about to be sent.
     pub fn finished(&mut self, name: &ChannelName, number: u64, sent: Sent) {
-        self.given(name, number).finished = Some(sent);
+        let finished = &mut self.given(name, number).finished;
+        let before = finished.take().filter(|before| before.sent.life == sent.life);
+        let standing = before.map_or(0, |before| before.standing) + 1;
+        *finished = Some(Finished { sent, standing });
     }
 
-    /// The broker refused a FIN or REQ: it came too late, and the message comes again.
-    pub fn was_refused(&mut self, name: &ChannelName, number: u64) {
-        let given = self.given(name, number);
-        given.finished = None;
-        given.requeued = None;
+    /// The broker refused a FIN that was sent in `life`: it came too late, and the message comes
+    /// again, unless another FIN was in time.
+    pub fn finish_was_refused(&mut self, name: &ChannelName, number: u64, life: usize) {
+        let finished = &mut self.given(name, number).finished;
+        if let Some(there) = finished.as_mut().filter(|finished| finished.sent.life == life) {
+            there.standing -= 1;
+            if there.standing == 0 {
+                *finished = None;
+            }
+        }
         self.unexplained.retain(|(channel, other)| (channel, *other) != (name, number));
+    }
+
+    /// The broker refused a REQ: it came too late.
+    pub fn requeue_was_refused(&mut self, name: &ChannelName, number: u64) {
+        self.given(name, number).requeued = None;
     }
 
     /// A REQ is about to be sent.
@@ -420,6 +444,11 @@ mod tests {
             self.ledger.finished(&self.channel, number, sent);
         }
 
+        /// A FIN of this life.
+        fn refuse(&mut self, number: u64) {
+            self.ledger.finish_was_refused(&self.channel, number, self.ledger.life());
+        }
+
         fn has_fault(&self, part: &str) -> bool {
             self.ledger.faults().iter().any(|fault| fault.contains(part))
         }
@@ -435,8 +464,34 @@ mod tests {
         assert!(is_missing(&case));
         case.finish(number, 30);
         assert!(case.ledger.missing().is_empty());
-        case.ledger.was_refused(&("t".to_owned(), "c".to_owned()), number);
+        case.refuse(number);
         assert!(is_missing(&case));
+    }
+
+    #[test]
+    fn one_of_two_finishes_may_be_refused() {
+        let mut case = Case::new();
+        let number = case.publish("t", 0, 10);
+        // It timed out with its consumer, came again, and both copies were finished.
+        for milliseconds in [20, 30] {
+            case.deliver(number, milliseconds);
+            case.finish(number, milliseconds);
+        }
+        case.refuse(number);
+        assert!(case.ledger.missing().is_empty());
+        assert_eq!(case.ledger.faults(), Vec::<String>::new());
+        case.refuse(number);
+        assert!(!case.ledger.missing().is_empty());
+        // What an earlier life refused says nothing of this one's.
+        case.deliver(number, 40);
+        case.finish(number, 40);
+        case.ledger.ended(case.at(50));
+        case.deliver(number, 60);
+        case.finish(number, 70);
+        case.ledger.finish_was_refused(&case.channel, number, 0);
+        assert!(case.ledger.missing().is_empty());
+        case.refuse(number);
+        assert!(!case.ledger.missing().is_empty());
     }
 
     #[test]
@@ -551,8 +606,7 @@ mod tests {
         case.finish(number, 30);
         case.deliver(number, 40);
         assert!(case.has_fault("came again after its FIN"));
-        let channel = case.channel.clone();
-        case.ledger.was_refused(&channel, number);
+        case.refuse(number);
         assert!(!case.has_fault("came again after its FIN"));
     }
 }

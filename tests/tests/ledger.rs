@@ -27,7 +27,8 @@ fn soak() -> Option<Duration> {
 fn outcome(run_of: &Run<'_>) -> Outcome {
     say(&format!("ledger of {:?} {:?}: SEED={}", run_of.maker, run_of.flags, run_of.seed));
     let outcome = run(run_of);
-    let Outcome { ledger, kills, terminations, cut_starts, slowest_start, refusals, .. } = &outcome;
+    let Outcome { ledger, kills, terminations, cut_starts, slowest_start, refusals, left } =
+        &outcome;
     let sums = ledger.sums();
     let again = ledger.again();
     let most = again.iter().map(|again| again.messages).max().unwrap_or_default();
@@ -36,9 +37,11 @@ fn outcome(run_of: &Run<'_>) -> Outcome {
     say(&format!(
         "ledger of {:?}: {kills} kills, {terminations} terminations, {cut_starts} starts cut short; \
          slowest start {slowest_start:?}; {sums:?}; missing {missing}; finished and delivered again \
-         {} (at most {most} after one end, finished at most {oldest:?} before it); refused {refusals:?}",
+         {} (at most {most} after one end, finished at most {oldest:?} before it); refused {refusals:?}; \
+         left {}",
         run_of.maker,
         again.iter().map(|again| again.messages).sum::<u64>(),
+        left.values().sum::<i64>(),
     ));
     outcome
 }
