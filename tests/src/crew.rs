@@ -328,27 +328,31 @@ impl Crew {
         *self.whereabouts.lock().expect("nobody panics with it")
     }
 
-    /// Waits until nothing is missing, or nothing comes any more.
+    /// Waits until nothing is missing, and the broker has said which FINs came too late, or nothing
+    /// comes any more.
     fn drain(&self, patience: Duration) {
         let mut progress = (0, Instant::now());
+        // To look at everything takes long, and nobody else has the books meanwhile; after the first
+        // look only what was missing is looked at, and at the end all once more.
+        let mut missing = self.ledger().missing();
         loop {
-            let look = Instant::now();
-            let (is_drained, finished) = {
-                let ledger = self.ledger();
-                (ledger.missing().is_empty(), ledger.sums().deliveries)
-            };
-            // Nobody else has the books meanwhile: a long look must not make the consumers late.
-            let pause = Duration::from_millis(200).max(look.elapsed() * 10);
-            if is_drained && self.unfounded.load(Ordering::Relaxed) == 0 {
-                return;
+            thread::sleep(Duration::from_millis(200));
+            let ledger = self.ledger();
+            ledger.retain_missing(&mut missing);
+            let is_founded = self.unfounded.load(Ordering::Relaxed) == 0;
+            if missing.is_empty() && ledger.is_explained() && is_founded {
+                missing = ledger.missing();
+                if missing.is_empty() {
+                    return;
+                }
             }
-            if progress.0 != finished {
-                progress = (finished, Instant::now());
+            let deliveries = ledger.all_deliveries();
+            if progress.0 != deliveries {
+                progress = (deliveries, Instant::now());
             }
             if patience < progress.1.elapsed() {
                 return;
             }
-            thread::sleep(pause);
         }
     }
 

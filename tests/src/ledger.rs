@@ -30,6 +30,8 @@ pub struct Ledger {
     ends: Vec<Instant>,
     /// What must not be, in words.
     faults: Vec<String>,
+    /// Deliveries, repeated ones included.
+    deliveries: u64,
     /// Finished messages that came again, by how many ends had been.
     again: BTreeMap<usize, Again>,
     /// Finished messages that came again though the broker had not ended. Explained if the broker
@@ -120,6 +122,7 @@ impl Ledger {
             channels: BTreeMap::new(),
             ends: Vec::new(),
             faults: Vec::new(),
+            deliveries: 0,
             again: BTreeMap::new(),
             unexplained: Vec::new(),
         }
@@ -200,6 +203,7 @@ impl Ledger {
         let account = self.channels.get_mut(name).expect("its creation was entered");
         let given = account.messages.entry(number).or_default();
         given.deliveries += 1;
+        self.deliveries += 1;
         let mut faults = Vec::new();
         if message.topic != name.0 {
             faults.push(format!("message {number} was published to {}", message.topic));
@@ -285,13 +289,31 @@ impl Ledger {
     #[must_use]
     pub fn missing(&self) -> BTreeMap<ChannelName, Vec<u64>> {
         let missing = self.channels.iter().map(|(name, account)| {
-            let is_finished = |number: &u64| {
-                account.messages.get(number).is_some_and(|given| given.finished.is_some())
-            };
-            let numbers = self.owed(name, account).filter(|number| !is_finished(number));
+            let numbers = self.owed(name, account).filter(|&number| !account.is_finished(number));
             (name.clone(), numbers.collect::<Vec<_>>())
         });
         missing.filter(|(_, numbers)| !numbers.is_empty()).collect()
+    }
+
+    /// Which of these were not finished meanwhile.
+    pub fn retain_missing(&self, missing: &mut BTreeMap<ChannelName, Vec<u64>>) {
+        missing.retain(|name, numbers| {
+            let account = &self.channels[name];
+            numbers.retain(|&number| !account.is_finished(number));
+            !numbers.is_empty()
+        });
+    }
+
+    /// Whether nothing came again after its FIN, unless the broker said why.
+    #[must_use]
+    pub fn is_explained(&self) -> bool {
+        self.unexplained.is_empty()
+    }
+
+    /// Deliveries on all channels, repeated ones included.
+    #[must_use]
+    pub fn all_deliveries(&self) -> u64 {
+        self.deliveries
     }
 
     /// Whether a message was delivered on a channel, for words about what is missing.
@@ -374,6 +396,12 @@ pub fn body(seed: u64, number: u64) -> Vec<u8> {
     }
     body.truncate(end);
     body
+}
+
+impl Account {
+    fn is_finished(&self, number: u64) -> bool {
+        self.messages.get(&number).is_some_and(|given| given.finished.is_some())
+    }
 }
 
 /// Which message a body claims to be.
