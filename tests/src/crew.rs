@@ -592,6 +592,8 @@ struct Visit {
     life: usize,
     /// It said CLS.
     is_leaving: bool,
+    /// The broker has let it go.
+    has_left: bool,
     /// Messages that were touched, to be finished later.
     touched: VecDeque<(Message, u64)>,
     /// What was finished or requeued: its id, and its number.
@@ -621,12 +623,14 @@ impl Consumer<'_> {
         let mut visit = Visit {
             life: whereabouts.life,
             is_leaving: false,
+            has_left: false,
             touched: VecDeque::new(),
             answered: HashMap::new(),
         };
         while self.crew.phase() != Phase::Over {
             match client.see_of_a_mortal(Duration::from_millis(100)) {
                 Seen::Closed | Seen::Broken(_) => return Some(()),
+                Seen::Silence if visit.has_left => return Some(()),
                 Seen::Silence => self.finish_touched(&mut client, &mut visit, 0),
                 Seen::Frame(Frame::Message(message)) => {
                     self.take(&mut client, &mut visit, message);
@@ -637,7 +641,8 @@ impl Consumer<'_> {
                         client.try_send(b"CLS\n");
                     }
                 }
-                Seen::Frame(Frame::Response(text)) if text == "CLOSE_WAIT" => return Some(()),
+                // Which of the FINs behind the CLS came too late is said after this.
+                Seen::Frame(Frame::Response(text)) if text == "CLOSE_WAIT" => visit.has_left = true,
                 Seen::Frame(Frame::Response(_)) => client.try_send(b"NOP\n"),
                 Seen::Frame(Frame::Error(text)) => {
                     // For instance "E_FIN_FAILED FIN 0123456789abcdef failed ID not in flight".
