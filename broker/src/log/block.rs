@@ -248,13 +248,12 @@ impl Header {
         let [version, naming, 0, 0] = fields.chunk()? else { return None };
         let naming = Naming::of_byte(naming)?;
         let count = fields.u32()?;
-        let first = Sequence(fields.u64()?);
+        let first = fields.sequence()?;
         let (payload_bytes, trailer_bytes) = (fields.u32()?, fields.u32()?);
         let header = Self { count, naming, first, payload_bytes, trailer_bytes };
         let deferred = u64::from(header.trailer_bytes) / DEFERRAL_BYTES as u64;
         let is_possible = version == VERSION
             && 0 < count
-            && first.0.checked_add(u64::from(count)).is_some()
             && u64::from(count) * MESSAGE_FRAME_OVERHEAD as u64 <= u64::from(header.payload_bytes)
             && (header.trailer_bytes as usize).is_multiple_of(DEFERRAL_BYTES)
             && deferred <= u64::from(count);

@@ -363,11 +363,11 @@ impl Record {
     fn take(fields: &mut Fields<'_>) -> Option<Self> {
         Some(Self {
             is_whole: take_bool(fields)?,
-            end: take_sequence(fields)?,
-            released: take_sequence(fields)?,
+            end: fields.sequence()?,
+            released: fields.sequence()?,
             paused: take_bool(fields)?,
             unclaimed: take_list(fields, |fields| {
-                Some((take_sequence(fields)?, Timestamp(fields.i64()?)))
+                Some((fields.sequence()?, Timestamp(fields.i64()?)))
             })?,
             channels: take_list(fields, ChannelRecord::take)?,
         })
@@ -394,14 +394,13 @@ impl ChannelRecord {
         let name_bytes = fields.u8()?;
         let name = ChannelName::parse(fields.slice(name_bytes.into())?).ok()?;
         let (is_whole, paused) = (take_bool(fields)?, take_bool(fields)?);
-        let cursor = take_sequence(fields)?;
+        let cursor = fields.sequence()?;
         let mut messages = 0;
         let runs = take_list(fields, |fields| {
-            let first = take_sequence(fields)?;
+            let first = fields.sequence()?;
             let count = u64::from(fields.u32()?);
             messages += count;
-            let end = Sequence(first.0.checked_add(count)?);
-            (messages <= RUN_MESSAGES_MAX).then_some(first..end)
+            (messages <= RUN_MESSAGES_MAX).then_some(first..first + count)
         })?;
         let events = take_list(fields, Event::take)?;
         Some(Self { name, is_whole, paused, cursor, runs, events })
@@ -448,7 +447,7 @@ impl Event {
     fn take(fields: &mut Fields<'_>) -> Option<Self> {
         let kind = fields.u8()?;
         // One more is the place behind it.
-        let sequence = take_sequence(fields).filter(|sequence| sequence.0 < u64::MAX)?;
+        let sequence = fields.sequence()?;
         Some(match kind {
             0 => Self::Finished(sequence),
             1 => Self::Waits(sequence, Outstanding { attempts: fields.u16()?, due: None }),
@@ -457,7 +456,7 @@ impl Event {
                 let due = Some(Timestamp(fields.i64()?));
                 Self::Waits(sequence, Outstanding { attempts, due })
             }
-            3 => Self::Skipped(sequence..take_sequence(fields)?),
+            3 => Self::Skipped(sequence..fields.sequence()?),
             _ => return None,
         })
     }
@@ -474,10 +473,6 @@ fn content_check(offset: u64, content: &[u8]) -> u32 {
 
 fn push_sequence(out: &mut Vec<u8>, sequence: Sequence) {
     out.extend_from_slice(&sequence.0.to_be_bytes());
-}
-
-fn take_sequence(fields: &mut Fields<'_>) -> Option<Sequence> {
-    fields.u64().map(Sequence)
 }
 
 fn take_bool(fields: &mut Fields<'_>) -> Option<bool> {
@@ -558,6 +553,28 @@ mod tests {
                 runs: vec![Sequence(5)..Sequence(6)],
                 events: vec![Event::Finished(Sequence(1)), waits(3, 259, None)],
             }],
+        }
+    }
+
+    #[test]
+    fn a_number_that_no_message_can_have_is_damage() {
+        let file = |end, released, cursor| {
+            let channel = ChannelRecord {
+                name: ChannelName::parse(b"c").unwrap(),
+                is_whole: true,
+                paused: false,
+                cursor,
+                runs: Vec::new(),
+                events: Vec::new(),
+            };
+            let channels = vec![channel];
+            Record { is_whole: true, end, released, channels, ..Record::default() }.start_file()
+        };
+        let (last, beyond) = (Sequence::END, Sequence::END + 1);
+        assert!(TopicCheckpoint::decode(&file(last, last, last)).is_ok());
+        for wrong in [file(beyond, last, last), file(last, beyond, last), file(last, last, beyond)]
+        {
+            assert_eq!(TopicCheckpoint::decode(&wrong), Err(CheckpointError::Damaged));
         }
     }
 
@@ -689,7 +706,7 @@ mod tests {
     }
 
     fn any_sequence() -> impl Strategy<Value = Sequence> {
-        (0..u64::MAX).prop_map(Sequence)
+        (0..=Sequence::END.0).prop_map(Sequence)
     }
 
     fn any_event() -> impl Strategy<Value = Event> {
@@ -705,7 +722,7 @@ mod tests {
     }
 
     fn any_channel() -> impl Strategy<Value = ChannelRecord> {
-        let run = (0..u64::MAX / 2, 1..1_000_u64)
+        let run = (0..Sequence::END.0, 1..1_000_u64)
             .prop_map(|(first, count)| Sequence(first)..Sequence(first + count));
         (
             "[.a-zA-Z0-9_-]{1,54}(#ephemeral)?",

@@ -1,9 +1,11 @@
 //! Numbers in what the log writes: big-endian, as on the wire, with nothing between them.
 //!
-//! Knows: how to take the next number from bytes that may end too early. Does not know: what the
+//! Knows: that no message's number is beyond [`Sequence::END`], and how to take the next number from bytes that may end too early. Does not know: what the
 //! numbers mean.
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
+use crate::message::Sequence;
 
 /// Bytes of which one field after another is taken; `None` when they end too early.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +38,11 @@ impl<'a> Fields<'a> {
 
     pub(super) fn u64(&mut self) -> Option<u64> {
         self.chunk().map(u64::from_be_bytes)
+    }
+
+    /// `None` also when there is no such message.
+    pub(super) fn sequence(&mut self) -> Option<Sequence> {
+        self.u64().map(Sequence).filter(|&sequence| sequence <= Sequence::END)
     }
 
     pub(super) fn i64(&mut self) -> Option<i64> {

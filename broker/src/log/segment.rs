@@ -45,7 +45,7 @@ impl SegmentName {
         if !all_digits {
             return None;
         }
-        digits.parse().ok().map(|first| Self(Sequence(first)))
+        digits.parse().ok().map(Sequence).filter(|&first| first <= Sequence::END).map(Self)
     }
 
     /// No block of the segment has a lower sequence.
@@ -166,7 +166,7 @@ impl SegmentHeader {
         };
         // No log comes so far, and what counts on must not start again at zero.
         let ends = [Some(header.first), header.kept.map(|kept| kept.end)];
-        let is_possible = ends.into_iter().flatten().all(|end| end.0 < u64::MAX);
+        let is_possible = ends.into_iter().flatten().all(|end| end <= Sequence::END);
         Some(if is_possible { Ok(header) } else { Err(HeaderError::Damaged) })
     }
 
