@@ -9,6 +9,9 @@ pub const READ_BYTES_MAX: usize = 128 << 10;
 /// Requests one core may have on their way to another before its senders wait, in batches.
 pub const MAILBOX_BATCHES_MAX: usize = 128;
 
+/// The same in bytes: beyond it they stay with their sender, where [`OUTBOX_BYTES_MAX`] bounds them.
+pub const MAILBOX_BYTES_MAX: usize = 8 << 20;
+
 /// Bytes of publishes a core gathers for another before it stops reading the sockets they come from.
 pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
 

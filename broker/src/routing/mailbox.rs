@@ -3,14 +3,15 @@
 //! Each pair of cores has a queue for each direction, which only these two touch, without a lock. A
 //! core that is awake looks into its queues itself; one that sleeps is woken by a bell, a descriptor
 //! that it waits for with its sockets. So cores that are busy tell each other things without asking
-//! anything of the system.
+//! anything of the system. That a core is to stop is told beside the queues, which may be full.
 //!
 //! Does not know: what is carried, who looks when.
 
 use super::placement::ShardId;
-use rtrb::{Consumer, Producer, PushError, RingBuffer};
+use rtrb::{Consumer, Producer, RingBuffer};
 use rustix::event::{EventfdFlags, eventfd};
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -20,9 +21,29 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 /// The queues of one core: to each core and from each, of which those with itself stay empty.
 pub struct Mailbox<T> {
     here: ShardId,
-    to: RefCell<Vec<Producer<T>>>,
+    to: RefCell<Vec<Lane<T>>>,
     from: RefCell<Vec<Consumer<T>>>,
     bells: Arc<[Bell]>,
+}
+
+/// The queue to one core.
+struct Lane<T> {
+    queue: Producer<T>,
+    /// Bytes of the batches that may still lie there: those that were taken are forgotten when there
+    /// seems to be no room.
+    sizes: VecDeque<usize>,
+    /// Their sum.
+    bytes: usize,
+    bounds: Bounds,
+}
+
+/// What a queue holds before its sender must wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// In batches.
+    pub batches: usize,
+    /// In bytes; the batch that exceeds it is taken.
+    pub bytes: usize,
 }
 
 /// Mailboxes of cores that have not started.
@@ -37,34 +58,34 @@ pub struct Unclaimed<T>(std::sync::Mutex<Vec<Mailbox<T>>>);
 struct Bell {
     /// The core sleeps, or is about to: whoever sends something rings.
     is_wanted: AtomicBool,
+    /// The core is to stop.
+    is_last: AtomicBool,
     /// An eventfd(2), of which each write is told once.
     descriptor: OwnedFd,
 }
 
-/// Why something was not sent.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Unsent<T> {
-    /// The other core must take something first.
-    Full(T),
-    /// The other core has ended.
-    Gone,
-}
+/// The other core has ended: nobody looks into its mailbox any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
 
-/// A mailbox for each of `count` cores, whose queues hold so many batches.
+/// A mailbox for each of `count` cores, whose queues hold so much.
 ///
 /// # Errors
 /// When the process has no descriptor left.
-pub fn between<T>(count: usize, batches_max: usize) -> io::Result<Vec<Mailbox<T>>> {
+pub fn between<T>(count: usize, bounds: Bounds) -> io::Result<Vec<Mailbox<T>>> {
     let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-    let bell = |_| Ok(Bell { is_wanted: AtomicBool::new(false), descriptor: eventfd(0, flags)? });
+    let bell = |_| {
+        let descriptor = eventfd(0, flags)?;
+        Ok(Bell { is_wanted: AtomicBool::new(false), is_last: AtomicBool::new(false), descriptor })
+    };
     let bells: Arc<[Bell]> = (0..count).map(bell).collect::<io::Result<_>>()?;
     let mut from: Vec<Vec<Consumer<T>>> = (0..count).map(|_| Vec::new()).collect();
-    let to: Vec<Vec<Producer<T>>> = (0..count)
+    let to: Vec<Vec<Lane<T>>> = (0..count)
         .map(|_| {
             let queue = |from: &mut Vec<_>| {
-                let (producer, consumer) = RingBuffer::new(batches_max);
+                let (queue, consumer) = RingBuffer::new(bounds.batches);
                 from.push(consumer);
-                producer
+                Lane { queue, sizes: VecDeque::new(), bytes: 0, bounds }
             };
             from.iter_mut().map(queue).collect()
         })
@@ -97,19 +118,45 @@ impl<T> Mailbox<T> {
         self.here
     }
 
-    /// Sends a batch, and wakes the core `to` if it sleeps.
+    /// Whether something can be sent to the core `to`: its queue has room, or it is gone, as sending
+    /// finds out.
+    pub fn has_room(&self, to: ShardId) -> bool {
+        self.to.borrow_mut()[usize::from(to.0)].has_room()
+    }
+
+    /// Sends a batch of so many bytes, and wakes the core `to` if it sleeps.
     ///
     /// # Errors
-    /// When its queue is full, or nobody looks into it any more.
-    pub fn send(&self, to: ShardId, batch: T) -> Result<(), Unsent<T>> {
-        let mut queues = self.to.borrow_mut();
-        let queue = &mut queues[usize::from(to.0)];
-        if queue.is_abandoned() {
-            return Err(Unsent::Gone);
+    /// When nobody looks into its queue any more.
+    ///
+    /// # Panics
+    /// When the queue is full of batches; [`Self::has_room`] says so before.
+    pub fn send(&self, to: ShardId, batch: T, bytes: usize) -> Result<(), Gone> {
+        let mut lanes = self.to.borrow_mut();
+        let lane = &mut lanes[usize::from(to.0)];
+        if lane.queue.is_abandoned() {
+            return Err(Gone);
         }
-        queue.push(batch).map_err(|PushError::Full(batch)| Unsent::Full(batch))?;
+        let is_sent = lane.queue.push(batch).is_ok();
+        assert!(is_sent, "somebody sends without asking for room");
+        lane.sizes.push_back(bytes);
+        lane.bytes += bytes;
         self.bells[usize::from(to.0)].ring();
         Ok(())
+    }
+
+    /// Tells all other cores to stop, however full their queues are.
+    pub fn tell_to_stop(&self) {
+        for (_, bell) in (0..).zip(&*self.bells).filter(|&(core, _)| core != self.here.0) {
+            bell.is_last.store(true, Ordering::Relaxed);
+            bell.ring();
+        }
+    }
+
+    /// Whether this core was told to stop since it asked last.
+    pub fn take_stop(&self) -> bool {
+        let is_last = &self.bells[usize::from(self.here.0)].is_last;
+        is_last.load(Ordering::Relaxed) && is_last.swap(false, Ordering::Relaxed)
     }
 
     /// Takes the first batch from each core that has sent one.
@@ -125,8 +172,8 @@ impl<T> Mailbox<T> {
         self.bells[usize::from(self.here.0)].descriptor.as_fd()
     }
 
-    /// Whether this core may sleep: nothing was sent to it, and whatever is sent from now on, until
-    /// [`Self::is_awake`], rings.
+    /// Whether this core may sleep: nothing was sent to it, nor was it told to stop, and whatever is
+    /// sent from now on, until [`Self::is_awake`], rings.
     pub fn may_sleep(&self) -> bool {
         let bell = &self.bells[usize::from(self.here.0)];
         bell.is_wanted.store(true, Ordering::Relaxed);
@@ -134,15 +181,33 @@ impl<T> Mailbox<T> {
         // one of the two sees what the other did.
         fence(Ordering::SeqCst);
         let is_empty = self.from.borrow().iter().all(Consumer::is_empty);
-        if !is_empty {
+        let may_sleep = is_empty && !bell.is_last.load(Ordering::Relaxed);
+        if !may_sleep {
             self.is_awake();
         }
-        is_empty
+        may_sleep
     }
 
     /// This core looks for itself again.
     pub fn is_awake(&self) {
         self.bells[usize::from(self.here.0)].is_wanted.store(false, Ordering::Relaxed);
+    }
+}
+
+impl<T> Lane<T> {
+    fn has_room(&mut self) -> bool {
+        if self.queue.is_abandoned() || self.seems_to_have_room() {
+            return true;
+        }
+        let left = self.bounds.batches - self.queue.slots();
+        while left < self.sizes.len() {
+            self.bytes -= self.sizes.pop_front().unwrap_or_default();
+        }
+        self.seems_to_have_room()
+    }
+
+    fn seems_to_have_room(&self) -> bool {
+        self.sizes.len() < self.bounds.batches && self.bytes < self.bounds.bytes
     }
 }
 
@@ -170,8 +235,8 @@ mod tests {
     const FIRST: ShardId = ShardId(0);
     const SECOND: ShardId = ShardId(1);
 
-    fn two<T>(batches_max: usize) -> [Mailbox<T>; 2] {
-        let mailboxes = between(2, batches_max).unwrap();
+    fn two<T>(batches: usize, bytes: usize) -> [Mailbox<T>; 2] {
+        let mailboxes = between(2, Bounds { batches, bytes }).unwrap();
         mailboxes.try_into().unwrap_or_else(|_| panic!("there are two"))
     }
 
@@ -187,11 +252,11 @@ mod tests {
 
     #[test]
     fn what_each_core_sends_to_each_comes_in_order() {
-        let cores = between(3, 4).unwrap();
+        let cores = between(3, Bounds { batches: 4, bytes: 100 }).unwrap();
         for from in &cores {
             for to in (0..3).map(ShardId).filter(|&to| to != from.here()) {
-                from.send(to, (from.here(), to, 1)).unwrap();
-                from.send(to, (from.here(), to, 2)).unwrap();
+                from.send(to, (from.here(), to, 1), 1).unwrap();
+                from.send(to, (from.here(), to, 2), 1).unwrap();
             }
         }
         for to in &cores {
@@ -205,31 +270,69 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_gives_the_batch_back_and_takes_it_when_there_is_room() {
-        let [first, second] = two(1);
-        assert_eq!(first.send(SECOND, "a"), Ok(()));
-        assert_eq!(first.send(SECOND, "b"), Err(Unsent::Full("b")));
+    fn a_full_queue_has_room_again_when_something_was_taken() {
+        let [first, second] = two(2, 100);
+        for letter in ["a", "b"] {
+            assert!(first.has_room(SECOND));
+            assert_eq!(first.send(SECOND, letter, 1), Ok(()));
+        }
+        assert!(!first.has_room(SECOND));
         assert_eq!(second.take(), [(FIRST, "a")]);
-        assert_eq!(first.send(SECOND, "b"), Ok(()));
+        assert!(first.has_room(SECOND));
+        assert_eq!(first.send(SECOND, "c", 1), Ok(()));
+        assert!(!first.has_room(SECOND));
         drop(second);
-        assert_eq!(first.send(SECOND, "c"), Err(Unsent::Gone));
+        assert!(first.has_room(SECOND));
+        assert_eq!(first.send(SECOND, "d", 1), Err(Gone));
+    }
+
+    #[test]
+    fn a_queue_is_full_of_bytes_until_they_are_taken() {
+        let [first, second] = two(8, 100);
+        for (letter, bytes) in [("a", 60), ("b", 39), ("c", 500)] {
+            assert!(first.has_room(SECOND), "{letter}");
+            assert_eq!(first.send(SECOND, letter, bytes), Ok(()));
+        }
+        for letter in ["a", "b"] {
+            assert!(!first.has_room(SECOND));
+            assert_eq!(second.take(), [(FIRST, letter)]);
+        }
+        assert!(!first.has_room(SECOND), "of the last one there are 500");
+        assert_eq!(second.take(), [(FIRST, "c")]);
+        assert!(first.has_room(SECOND));
+    }
+
+    #[test]
+    fn a_core_is_told_to_stop_however_full_its_queue_is() {
+        let [first, second] = two(1, 100);
+        first.send(SECOND, 1, 1).unwrap();
+        assert!(!first.has_room(SECOND));
+        assert!(!second.take_stop());
+        first.tell_to_stop();
+        second.take();
+        assert!(!second.may_sleep());
+        assert!(second.take_stop());
+        assert!(!second.take_stop() && second.may_sleep());
+        first.tell_to_stop();
+        assert_eq!((rang(&second), rang(&first)), (1, 0));
+        assert!(second.take_stop() && !first.take_stop());
     }
 
     #[test]
     fn the_bell_rings_once_for_a_core_that_sleeps_and_never_for_one_that_is_awake() {
-        let [first, second] = two(8);
-        first.send(SECOND, 1).unwrap();
+        let [first, second] = two(8, 100);
+        first.send(SECOND, 1, 1).unwrap();
         assert_eq!(rang(&second), 0, "it is awake");
         assert!(!second.may_sleep(), "something is there");
-        first.send(SECOND, 2).unwrap();
+        first.send(SECOND, 2, 1).unwrap();
         assert_eq!(rang(&second), 0);
         assert_eq!((second.take(), second.take()), (vec![(FIRST, 1)], vec![(FIRST, 2)]));
         assert!(second.may_sleep());
-        first.send(SECOND, 3).unwrap();
-        first.send(SECOND, 4).unwrap();
+        first.send(SECOND, 3, 1).unwrap();
+        first.send(SECOND, 4, 1).unwrap();
         assert_eq!((rang(&second), rang(&first)), (1, 0));
         second.is_awake();
-        first.send(SECOND, 5).unwrap();
+        first.send(SECOND, 5, 1).unwrap();
         assert_eq!(rang(&second), 0);
     }
 
@@ -238,14 +341,13 @@ mod tests {
     #[test]
     fn nothing_is_ever_slept_over() {
         const BATCHES: u32 = 200_000;
-        let [first, second] = two(16);
+        let [first, second] = two(16, 1000);
         let sender = thread::spawn(move || {
-            for mut number in 0..BATCHES {
-                while let Err(unsent) = first.send(SECOND, number) {
-                    let Unsent::Full(again) = unsent else { panic!("the other side goes on") };
-                    number = again;
+            for number in 0..BATCHES {
+                while !first.has_room(SECOND) {
                     thread::yield_now();
                 }
+                first.send(SECOND, number, 1).unwrap();
             }
         });
         let mut expected = 0;

@@ -49,16 +49,16 @@ impl Outboxes {
         self.peers[usize::from(to.0)].bytes
     }
 
-    /// Takes the batch for `to`; without one, keeps `courier` to be woken when there is one.
-    pub fn take(&mut self, to: ShardId, courier: &Waker) -> Option<Vec<Request>> {
+    /// Takes the batch for `to`, and how many bytes it has; without one, keeps `courier` to be woken
+    /// when there is one.
+    pub fn take(&mut self, to: ShardId, courier: &Waker) -> Option<(Vec<Request>, usize)> {
         let outbox = &mut self.peers[usize::from(to.0)];
         if outbox.requests.is_empty() {
             outbox.courier = Some(courier.clone());
             return None;
         }
-        outbox.bytes = 0;
         outbox.waiting.drain(..).for_each(Waker::wake);
-        Some(std::mem::take(&mut outbox.requests))
+        Some((std::mem::take(&mut outbox.requests), std::mem::take(&mut outbox.bytes)))
     }
 
     /// Wakes `reader` when the batch for `to` has left.

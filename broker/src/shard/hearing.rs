@@ -24,6 +24,9 @@ pub(super) async fn hear(shard: Rc<Shard>) {
     let mut heard_at = now();
     loop {
         let has_mail = shard.take_in_mail();
+        if !has_mail && shard.mailbox.take_stop() {
+            shard.stopping.wake();
+        }
         let has_news = 0 < shard.readiness.look() || has_mail;
         let here = now();
         if has_news {

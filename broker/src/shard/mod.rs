@@ -141,7 +141,8 @@ impl Shard {
     /// A core without others.
     #[cfg(test)]
     fn alone(config: Rc<Config>, clock: Clock, state: State) -> io::Result<Self> {
-        let mailbox = mailbox::between(1, 1)?.pop().expect("there is one");
+        let bounds = mailbox::Bounds { batches: 1, bytes: 1 };
+        let mailbox = mailbox::between(1, bounds)?.pop().expect("there is one");
         Self::new(config, clock, state, mailbox)
     }
 

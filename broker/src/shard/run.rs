@@ -8,8 +8,8 @@ use super::state::State;
 use crate::clock::{Clock, Tick};
 use crate::config::Config;
 use crate::connection::socket::Socket;
-use crate::limits::{BLOCKING_THREADS, MAILBOX_BATCHES_MAX};
-use crate::routing::mailbox::{self, Unclaimed, Unsent};
+use crate::limits::{BLOCKING_THREADS, MAILBOX_BATCHES_MAX, MAILBOX_BYTES_MAX};
+use crate::routing::mailbox::{self, Bounds, Unclaimed};
 use crate::routing::placement::{Placement, ShardId};
 use crate::routing::request::{Door, Request};
 use crate::topic::catalogue::Catalogue;
@@ -18,8 +18,8 @@ use glommio::{CpuSet, LocalExecutorPoolBuilder, PoolPlacement, PoolThreadHandles
 use std::future::poll_fn;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -44,7 +44,8 @@ pub struct Start {
 pub fn run(start: Start, processors: CpuSet, clock: Clock) -> Result<(), String> {
     let Start { config, doors, catalogue, stop } = start;
     let shards = usize::from(config.shards);
-    let mailboxes = mailbox::between(shards, MAILBOX_BATCHES_MAX)
+    let bounds = Bounds { batches: MAILBOX_BATCHES_MAX, bytes: MAILBOX_BYTES_MAX };
+    let mailboxes = mailbox::between(shards, bounds)
         .map_err(|error| format!("failed to connect the shards - {error}"))?;
     // Never changed: the first core works with descriptors of its own.
     let first = Arc::new(FirstCore { doors, stop });
@@ -57,30 +58,45 @@ pub fn run(start: Start, processors: CpuSet, clock: Clock) -> Result<(), String>
     };
     let started = Arc::new(AtomicUsize::new(0));
     let count = started.clone();
+    let (ended, outcomes) = mpsc::channel();
     let threads = LocalExecutorPoolBuilder::new(placement)
         .name("shard")
         // Only for O_DIRECT files, of which there are none.
         .io_memory(64 << 10)
         .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS))
-        .on_all_shards(move || one_core(config, catalogue, first, mailboxes, clock, count))
+        .on_all_shards(move || async move {
+            let outcome = one_core(config, catalogue, first, mailboxes, clock, count).await;
+            // Nobody listens any more when another core has failed: the process ends.
+            ended.send(outcome).ok();
+        })
         .map_err(|error| format!("failed to start the shards - {error}"))?;
-    wait_for_start(&threads, &started, shards)?;
-    threads.join_all().into_iter().try_for_each(|result| match result {
-        Ok(outcome) => outcome,
-        Err(error) => Err(format!("a shard stopped - {error}")),
-    })
+    wait_for_start(&threads, &outcomes, &started, shards)?;
+    // A core that fails ends all: the others would wait for its answers for ever. What they have
+    // acknowledged is kept, as it is whenever the process is killed.
+    for _ in 0..shards {
+        outcomes.recv().map_err(|_| "a shard is gone".to_string())??;
+    }
+    threads
+        .join_all()
+        .into_iter()
+        .try_for_each(|result| result.map_err(|error| format!("a shard stopped - {error}")))
 }
 
 /// Waits until all shards have found each other. A shard that cannot start would leave the others
 /// waiting for it for ever, deaf to signals.
 #[expect(clippy::disallowed_methods, reason = "the main thread has nothing else to do")]
+#[expect(clippy::disallowed_types, reason = "the same")]
 fn wait_for_start(
-    threads: &PoolThreadHandles<Result<(), String>>,
+    threads: &PoolThreadHandles<()>,
+    outcomes: &mpsc::Receiver<Result<(), String>>,
     started: &AtomicUsize,
     shards: usize,
 ) -> Result<(), String> {
     let begin = Instant::now();
     while started.load(Ordering::Relaxed) < shards {
+        if let Ok(outcome) = outcomes.try_recv() {
+            return outcome;
+        }
         if threads.handles().iter().any(JoinHandle::is_finished) {
             return Err("a shard could not start: most often the limit of locked memory \
                         (RLIMIT_MEMLOCK) is too low, or a broker that ended just now still holds \
@@ -157,6 +173,8 @@ async fn one_core(
     }
     shard.stopping.wait().await;
     shard.stop().await;
+    // They know it from their mailboxes, unless those were full.
+    shard.mailbox.tell_to_stop();
     Ok(())
 }
 
@@ -269,20 +287,22 @@ pub(super) async fn ring(shard: Rc<Shard>) {
 /// Alarms closer together than this ring together: never early, at most so much late.
 const ALARM_GRAIN: Duration = Duration::from_millis(1);
 
-/// Carries batches of requests to another core.
-async fn carry(shard: Rc<Shard>, to: ShardId) {
+/// Carries batches of requests to another core. What it has no room for stays in the outbox, where
+/// publishers wait for it.
+pub(super) async fn carry(shard: Rc<Shard>, to: ShardId) {
     loop {
-        let mut batch =
+        while !shard.mailbox.has_room(to) {
+            glommio::timer::sleep(BETWEEN_SENDS).await;
+        }
+        let (batch, bytes) =
             poll_fn(|context| match shard.state.borrow_mut().outboxes.take(to, context.waker()) {
-                Some(batch) => Poll::Ready(batch),
+                Some(taken) => Poll::Ready(taken),
                 None => Poll::Pending,
             })
             .await;
-        while let Err(unsent) = shard.mailbox.send(to, batch) {
+        if shard.mailbox.send(to, batch, bytes).is_err() {
             // One that has stopped needs nothing any more: this core is stopping too.
-            let Unsent::Full(again) = unsent else { return };
-            batch = again;
-            glommio::timer::sleep(BETWEEN_SENDS).await;
+            return;
         }
     }
 }

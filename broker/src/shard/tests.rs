@@ -2,20 +2,23 @@
 //!
 //! Publishes as HTTP does: by a task that waits for its answer.
 
-use super::state::{Job, State};
+use super::state::{Call, Job, State};
 use super::topics::Folder;
 use super::{Shard, hearing, run};
 use crate::clock::Clock;
 use crate::flags::Flags;
 use crate::keys::TopicKey;
+use crate::limits::{MAILBOX_BATCHES_MAX, MAILBOX_BYTES_MAX, OUTBOX_BYTES_MAX};
 use crate::log::faults::Operation;
 use crate::log::storage_ring::TopicFolder;
 use crate::log::{Found, ReadPlan};
 use crate::message::Sequence;
+use crate::routing::mailbox::{self, Bounds, Mailbox};
 use crate::routing::placement::{Placement, ShardId};
-use crate::routing::request::{Action, Answer, Batch, PublishError};
+use crate::routing::request::{Action, Answer, Batch, Publish, PublishError, Request, Waiter};
 use crate::topic::catalogue::Change;
 use clap::Parser as _;
+use futures_lite::FutureExt as _;
 use protocol::frame::MESSAGE_FRAME_OVERHEAD;
 use protocol::name::TopicName;
 use rustix::io::Errno;
@@ -28,8 +31,26 @@ fn topic() -> TopicName {
     TopicName::parse(b"orders").unwrap()
 }
 
+const OTHER: ShardId = ShardId(1);
+
 /// Runs `test` on a core started with `flags` over an empty folder.
 pub(super) fn on_a_core(flags: &[&str], test: impl AsyncFnOnce(Rc<Shard>)) {
+    on_the_first_core(1, flags, async |shard, _| test(shard).await);
+}
+
+/// Runs `test` on the first of two cores, of which the other one is only a mailbox.
+fn beside_another(test: impl AsyncFnOnce(Rc<Shard>, Mailbox<Vec<Request>>)) {
+    on_the_first_core(2, &[], async |shard, mut others| {
+        glommio::spawn_local(run::carry(shard.clone(), OTHER)).detach();
+        test(shard, others.pop().unwrap()).await;
+    });
+}
+
+fn on_the_first_core(
+    cores: u16,
+    flags: &[&str],
+    test: impl AsyncFnOnce(Rc<Shard>, Vec<Mailbox<Vec<Request>>>),
+) {
     let data = tempfile::tempdir().unwrap();
     let data_path = format!("--data-path={}", data.path().display());
     let arguments = ["nsqd", &data_path].into_iter().chain(flags.iter().copied());
@@ -40,12 +61,15 @@ pub(super) fn on_a_core(flags: &[&str], test: impl AsyncFnOnce(Rc<Shard>)) {
         .expect("io_uring must be allowed here");
     executor.run(async {
         crate::pulse::start();
-        let state = State::new(ShardId(0), Placement::over(1), config.clone(), 1);
-        let shard = Rc::new(Shard::alone(config, Clock::start(), state).unwrap());
+        let state = State::new(ShardId(0), Placement::over(cores), config.clone(), 1);
+        let bounds = Bounds { batches: MAILBOX_BATCHES_MAX, bytes: MAILBOX_BYTES_MAX };
+        let mut others = mailbox::between(cores.into(), bounds).unwrap();
+        let mailbox = others.remove(0);
+        let shard = Rc::new(Shard::new(config, Clock::start(), state, mailbox).unwrap());
         glommio::spawn_local(run::end_turns(shard.clone())).detach();
         glommio::spawn_local(run::ring(shard.clone())).detach();
         glommio::spawn_local(hearing::hear(shard.clone())).detach();
-        test(shard).await;
+        test(shard, others).await;
     });
 }
 
@@ -436,5 +460,54 @@ fn a_deleted_topic_does_not_come_back_though_its_folder_was_never_open() {
         let deleted = shard.administer(topic(), Action::DeleteTopic).await;
         assert!(matches!(deleted, Answer::Done));
         assert!(!shard.config.data_path.join("orders.topic").exists());
+    });
+}
+
+#[test]
+fn a_core_stops_when_it_is_told_beside_its_mailbox() {
+    beside_another(async |shard, other| {
+        let limit = async {
+            glommio::timer::sleep(Duration::from_secs(30)).await;
+            false
+        };
+        let stopped = async {
+            shard.stopping.wait().await;
+            true
+        };
+        other.tell_to_stop();
+        assert!(stopped.or(limit).await, "it did not hear that");
+    });
+}
+
+#[test]
+fn what_waits_for_a_core_that_takes_nothing_is_bounded_in_bytes() {
+    const BODY_BYTES: usize = 1 << 20;
+    beside_another(async |shard, other| {
+        let call = shard.state.borrow_mut().calls.insert(Call::default());
+        let publish = || {
+            Request::Publish(Publish {
+                waiter: Waiter::Task(call),
+                topic: topic(),
+                delay: None,
+                batch: Batch { count: None, region: vec![b'x'; BODY_BYTES] },
+            })
+        };
+        let accepts = || shard.state.borrow().outboxes.bytes(OTHER) < OUTBOX_BYTES_MAX;
+        let fill = async || {
+            let mut accepted = 0;
+            // Longer than the courier takes to look again.
+            for _ in 0..100 {
+                while accepts() {
+                    shard.state.borrow_mut().outboxes.push(OTHER, publish());
+                    accepted += 1;
+                }
+                glommio::timer::sleep(Duration::from_millis(1)).await;
+            }
+            accepted
+        };
+        // One outbox full on its way, and one more that waits.
+        assert_eq!(fill().await, 16);
+        assert_eq!(other.take().iter().map(|(_, batch)| batch.len()).sum::<usize>(), 8);
+        assert_eq!(fill().await, 8);
     });
 }
