@@ -610,6 +610,35 @@ fn a_wide_window_is_filled_without_waiting_for_anything_else() {
 }
 
 #[test]
+fn a_consumer_that_finishes_a_wide_window_one_by_one_is_heard_to_the_end() {
+    const WINDOW: usize = 2_500;
+    let broker = Broker::start();
+    let mut publisher = broker.client();
+    let bodies: Vec<_> = (0..4 * WINDOW).map(|number| number.to_string()).collect();
+    for bodies in bodies.chunks(WINDOW) {
+        publisher.publish_many("t", bodies);
+    }
+    let mut client = broker.subscribed("t", "c");
+    client.ready(u32::try_from(WINDOW).expect("it is small"));
+    let mut finished = 0;
+    while finished < bodies.len() {
+        // Whatever it holds, each in its own packet, as fast as that goes; all but a few, and then
+        // those, behind which nothing comes that would have the broker listen.
+        let messages = client.messages((bodies.len() - finished).min(WINDOW / 2));
+        for message in &messages {
+            client.finish(message);
+        }
+        finished += messages.len();
+    }
+    broker.count_becomes("t", "c", "in_flight_count", 0);
+    assert_eq!(broker.count("t", "c", "depth"), 0);
+    client.publish("t", b"behind");
+    assert_eq!(client.message().text(), "behind");
+    client.send(b"CLS\n");
+    assert_eq!(client.response(), "CLOSE_WAIT");
+}
+
+#[test]
 fn a_refused_consumer_takes_no_more_messages() {
     let broker = Broker::start();
     let mut refused = broker.subscribed("t", "c");

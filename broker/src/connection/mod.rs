@@ -7,6 +7,7 @@
 //! |---|---|
 //! | reading and cutting commands | [`reader`] |
 //! | which sockets have something to say | [`readiness`] |
+//! | consumers that say much in small pieces | [`listening`] |
 //! | the order of answers | [`answers`] |
 //! | what a client may do | [`authorization`] |
 //! | what waits to be sent | [`output`] |
@@ -20,6 +21,7 @@ pub mod handoff;
 pub mod handshakes;
 pub mod heartbeat;
 pub mod layers;
+pub mod listening;
 pub mod output;
 pub mod peer;
 pub mod reader;

@@ -6,7 +6,9 @@
 
 use super::handoff::Traveller;
 use super::layers::Opened;
+use super::listening::{Change, Listening};
 use super::{Life, Reply};
+use crate::clock::Now;
 use crate::command::{self, Step, Subscribed};
 use crate::keys::ConnectionKey;
 use crate::routing::placement::ShardId;
@@ -27,7 +29,8 @@ const MOVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub async fn serve(shard: Rc<Shard>, key: ConnectionKey, unread: Vec<u8>) {
     let decoder = Decoder::new(shard.config.limits.clone());
     let has_layers = shard.has_layers(key);
-    let mut reader = Reader { shard, key, decoder, unread, has_layers, refused: false };
+    let listening = Listening::default();
+    let mut reader = Reader { shard, key, decoder, unread, has_layers, refused: false, listening };
     let mut step = if reader.unread.is_empty() { Step::ReadOn } else { reader.execute_unread() };
     loop {
         step = match step {
@@ -87,6 +90,8 @@ pub(super) struct Reader {
     pub(super) has_layers: bool,
     /// Nothing more is executed: the client was refused, which it may not have been told yet.
     refused: bool,
+    /// When it is listened to. Layers are heard at once.
+    listening: Listening,
 }
 
 /// What became of a connection that was to move.
@@ -103,6 +108,16 @@ enum Departed {
 impl Reader {
     /// Waits for bytes and executes them; `None` at the end of the stream.
     async fn read_and_execute(&mut self) -> Option<Step> {
+        if let Some(pause) = self.listening.pause() {
+            glommio::timer::sleep(pause).await;
+            self.shard.socket_of(self.key)?.may_have_come();
+            let read = poll_fn(|context| self.poll_read_and_execute(context));
+            if let Some(step) = futures_lite::future::poll_once(read).await {
+                return step;
+            }
+            let change = self.listening.heard_nothing();
+            self.listen(change).ok()?;
+        }
         poll_fn(|context| self.poll_read_and_execute(context)).await
     }
 
@@ -120,15 +135,27 @@ impl Reader {
         if self.refused || shard.is_ending(self.key) {
             return Poll::Ready(Some(Step::End));
         }
+        let now = shard.clock.now();
         let step = if self.unread.is_empty() {
-            let (consumed, step) = execute(&shard, self.key, &mut self.decoder, bytes);
+            let (consumed, step) = execute(&shard, self.key, &mut self.decoder, bytes, now);
             self.unread.extend_from_slice(&bytes[consumed..]);
             step
         } else {
             self.unread.extend_from_slice(bytes);
             self.execute_unread()
         };
-        Poll::Ready(Some(step))
+        let held = || shard.held_by(self.key);
+        let change = self.listening.heard(bytes.len(), held, now.tick);
+        Poll::Ready(self.listen(change).ok().map(|()| step))
+    }
+
+    /// Changes whether what comes wakes this reader.
+    fn listen(&self, change: Change) -> io::Result<()> {
+        if change == Change::Nothing {
+            return Ok(());
+        }
+        let Some(socket) = self.shard.socket_of(self.key) else { return Ok(()) };
+        if change == Change::Mute { socket.mute() } else { socket.unmute() }
     }
 
     /// As [`Self::poll_read_and_execute`], through the layers.
@@ -172,7 +199,8 @@ impl Reader {
     }
 
     fn execute_unread(&mut self) -> Step {
-        let (consumed, step) = execute(&self.shard, self.key, &mut self.decoder, &self.unread);
+        let now = self.shard.clock.now();
+        let (consumed, step) = execute(&self.shard, self.key, &mut self.decoder, &self.unread, now);
         self.unread.drain(..consumed);
         if self.unread.is_empty() {
             // A large command came in pieces; its room is not kept for the next one.
@@ -296,8 +324,8 @@ fn execute(
     key: ConnectionKey,
     decoder: &mut Decoder,
     input: &[u8],
+    now: Now,
 ) -> (usize, Step) {
-    let now = shard.clock.now();
     let result = command::execute(&mut shard.state.borrow_mut(), key, decoder, input, now);
     shard.turn.wake();
     result

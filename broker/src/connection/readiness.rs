@@ -6,6 +6,7 @@
 //!
 //! A socket is ready from when the set tells so until the system says that it would block, or less came
 //! than there was room for (epoll(7)). One that the peer has shut stays ready: the end is to be read.
+//! A socket that is muted is not told of when bytes come; who muted it reads from it by the clock.
 
 use glommio::net::TcpStream;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -21,6 +22,11 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use futures_lite::AsyncRead as _;
+
+/// What is told of a socket that is muted: only how it ends, and that it takes bytes.
+const MUTED: EventFlags = EventFlags::OUT.union(EventFlags::RDHUP).union(EventFlags::ET);
+/// What is told of any other.
+const HEARD: EventFlags = MUTED.union(EventFlags::IN);
 
 slotmap::new_key_type! {
     /// A socket in the set.
@@ -74,8 +80,7 @@ impl Readiness {
     pub fn watch(self: &Rc<Self>, socket: impl AsFd) -> io::Result<Watch> {
         let ready = Rc::new(Ready::default());
         let key = self.sockets.borrow_mut().insert(ready.clone());
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        match epoll::add(&self.set, socket, EventData::new_u64(key.data().as_ffi()), flags) {
+        match epoll::add(&self.set, socket, EventData::new_u64(key.data().as_ffi()), HEARD) {
             Ok(()) => Ok(Watch { readiness: self.clone(), key, ready }),
             Err(error) => {
                 self.sockets.borrow_mut().remove(key);
@@ -163,6 +168,32 @@ impl Watch {
         self.ready.to_read.set(false);
     }
 
+    /// There may be something to read that was not told.
+    pub fn may_have_come(&self) {
+        self.ready.to_read.set(true);
+    }
+
+    /// What comes on the socket from now on is not told.
+    ///
+    /// # Errors
+    /// None that is known: the socket is in the set.
+    pub fn mute(&self, socket: impl AsFd) -> io::Result<()> {
+        self.tell(socket, MUTED)
+    }
+
+    /// What comes is told again, and what came meanwhile.
+    ///
+    /// # Errors
+    /// As [`Self::mute`].
+    pub fn unmute(&self, socket: impl AsFd) -> io::Result<()> {
+        self.tell(socket, HEARD)
+    }
+
+    fn tell(&self, socket: impl AsFd, flags: EventFlags) -> io::Result<()> {
+        let data = EventData::new_u64(self.key.data().as_ffi());
+        Ok(epoll::modify(&self.readiness.set, socket, data, flags)?)
+    }
+
     /// Whether there may be room to write; if not, the task is woken when there is.
     pub fn can_write(&self, context: &Context<'_>) -> bool {
         if !self.ready.to_write.get() {
@@ -246,6 +277,41 @@ mod tests {
         watch.has_read_all();
         assert!(watch.can_read(&context), "the end is to be read");
         assert_eq!(near.read(&mut [0; 8]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_socket_that_is_muted_is_told_of_only_when_it_ends() {
+        let readiness = Rc::new(Readiness::new().unwrap());
+        let [mut near, mut far] = pair();
+        let alarm = Arc::new(Alarm::default());
+        let waker = alarm.clone().into();
+        let context = Context::from_waker(&waker);
+        let watch = readiness.watch(&near).unwrap();
+        readiness.look();
+        watch.mute(&near).unwrap();
+        // That it takes bytes is told once more; nobody waits for that.
+        readiness.look();
+        assert!(!watch.can_read(&context));
+        far.write_all(b"ab").unwrap();
+        assert_eq!((readiness.look(), alarm.rang()), (0, 0));
+
+        watch.unmute(&near).unwrap();
+        assert_eq!((readiness.look(), alarm.rang()), (1, 1), "what came meanwhile");
+        assert!(watch.can_read(&context));
+        assert_eq!(near.read(&mut [0; 8]).unwrap(), 2);
+        watch.has_read_all();
+
+        watch.mute(&near).unwrap();
+        readiness.look();
+        far.write_all(b"c").unwrap();
+        watch.may_have_come();
+        assert!(watch.can_read(&context), "it is read from by the clock");
+        assert_eq!(near.read(&mut [0; 8]).unwrap(), 1);
+        watch.has_read_all();
+        assert!(!watch.can_read(&context));
+        far.shutdown(Shutdown::Write).unwrap();
+        assert_eq!((readiness.look(), alarm.rang()), (1, 1));
+        assert!(watch.can_read(&context), "the end is to be read");
     }
 
     #[test]

@@ -76,6 +76,28 @@ impl Socket {
         Poll::Pending
     }
 
+    /// Reading by the clock: what comes wakes nobody until [`Self::unmute`], and each time that
+    /// something may be there [`Self::may_have_come`] says so.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn mute(&self) -> io::Result<()> {
+        self.watch.mute(&self.stream)
+    }
+
+    /// What comes, and what came meanwhile, wakes who waits for it.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn unmute(&self) -> io::Result<()> {
+        self.watch.unmute(&self.stream)
+    }
+
+    /// See [`Self::mute`].
+    pub fn may_have_come(&self) {
+        self.watch.may_have_come();
+    }
+
     /// Sends as much as the system takes without waiting.
     ///
     /// # Errors

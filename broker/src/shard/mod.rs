@@ -151,6 +151,18 @@ impl Shard {
         self.state.borrow().connections.get(key).map(|connection| connection.socket.clone())
     }
 
+    /// How many messages a connection holds: what is in flight to it.
+    pub fn held_by(&self, key: ConnectionKey) -> u64 {
+        let state = self.state.borrow();
+        let subscription = state.connections.get(key).and_then(|there| there.subscription);
+        subscription
+            .and_then(|reads| {
+                let topic = &state.topics.get(reads.topic)?.topic;
+                topic.channel(reads.channel).subscriber(reads.subscriber)
+            })
+            .map_or(0, |subscriber| subscriber.in_flight)
+    }
+
     /// Whether what a connection reads has to be opened.
     pub fn has_layers(&self, key: ConnectionKey) -> bool {
         let state = self.state.borrow();
