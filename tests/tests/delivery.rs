@@ -639,6 +639,37 @@ fn a_consumer_that_finishes_a_wide_window_one_by_one_is_heard_to_the_end() {
 }
 
 #[test]
+fn a_consumer_that_finishes_a_wide_window_one_by_one_is_closed_with_its_channel() {
+    const MESSAGES: usize = 40_000;
+    let broker = Broker::start();
+    let bodies = vec![b"m"; MESSAGES];
+    broker.client().publish_many("t", &bodies);
+    let mut client = broker.subscribed("t", "c");
+    client.ready(2_500);
+    // It never rests, before its channel is deleted nor behind that.
+    let mut seen = 0;
+    loop {
+        match client.see_beyond_heartbeats(SOON) {
+            Seen::Frame(Frame::Message(message)) => {
+                client.try_send(format!("FIN {}\n", message.id).as_bytes());
+                seen += 1;
+                if seen == MESSAGES / 2 {
+                    broker.order("/channel/delete?topic=t&channel=c");
+                }
+            }
+            // Messages that are not in flight any more.
+            Seen::Frame(Frame::Error(error)) => {
+                assert!(error.starts_with("E_FIN_FAILED"), "{error}")
+            }
+            Seen::Closed => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(seen < MESSAGES, "it was never closed");
+    assert!(broker.channel("t", "c").is_none());
+}
+
+#[test]
 fn a_refused_consumer_takes_no_more_messages() {
     let broker = Broker::start();
     let mut refused = broker.subscribed("t", "c");

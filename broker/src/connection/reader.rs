@@ -115,7 +115,7 @@ impl Reader {
             if let Some(step) = futures_lite::future::poll_once(read).await {
                 return step;
             }
-            let change = self.listening.heard_nothing();
+            let change = self.listening.hear_at_once();
             self.listen(change).ok()?;
         }
         poll_fn(|context| self.poll_read_and_execute(context)).await
@@ -144,8 +144,11 @@ impl Reader {
             self.unread.extend_from_slice(bytes);
             self.execute_unread()
         };
-        let held = || shard.held_by(self.key);
-        let change = self.listening.heard(bytes.len(), held, now.tick);
+        let change = if shard.is_owed_an_answer(self.key) {
+            self.listening.hear_at_once()
+        } else {
+            self.listening.heard(bytes.len(), || shard.held_by(self.key), now.tick)
+        };
         Poll::Ready(self.listen(change).ok().map(|()| step))
     }
 

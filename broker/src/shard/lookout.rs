@@ -18,6 +18,9 @@ const SLEEP_COST: Duration = Duration::from_micros(20);
 const SLEEP_WEIGHT: u32 = 8;
 /// A look takes at most so many times what a sleep costs: those that find something late are rare.
 const LOOK_SLEEPS_MAX: u32 = 4;
+/// A look begins anew behind a turn so many times at most: turns may follow each other for ever, of timers
+/// and files, and none of them comes of looking.
+const LOOK_TURNS_MAX: u32 = 4;
 /// A look counts for a quarter of the average.
 const LOOK_WEIGHT: u32 = 4;
 /// Clients that let the core sleep for longer than this do not go on at once.
@@ -40,8 +43,18 @@ pub(super) struct Lookout {
     sleeps: u16,
     /// So many they were the last time.
     pause: u16,
-    /// When the look that is under way began, behind so many turns of the core.
-    begun: Option<(Tick, u64)>,
+    /// The one that is under way.
+    look: Option<Look>,
+}
+
+/// A look.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    begun: Tick,
+    /// So many turns the core had ended.
+    turns: u64,
+    /// So many of them came while it looked.
+    turns_within: u32,
 }
 
 impl Lookout {
@@ -53,14 +66,14 @@ impl Lookout {
             average: Duration::ZERO,
             sleeps: TRIED_AFTER,
             pause: TRIED_AFTER,
-            begun: None,
+            look: None,
         }
     }
 
     /// Clients have said something: if the core was looking, it found them.
     pub(super) fn found(&mut self, now: Tick) {
-        if let Some((begun, _)) = self.begun.take() {
-            let took = now.since(begun);
+        if let Some(look) = self.look.take() {
+            let took = now.since(look.begun);
             if took <= self.worth_it() {
                 self.pause = TRIED_AFTER;
             }
@@ -74,16 +87,16 @@ impl Lookout {
         if 0 < self.sleeps || self.longest.is_zero() {
             return false;
         }
-        let (begun, turns_before) = *self.begun.get_or_insert((now, turns));
-        if turns_before != turns {
-            self.begun = Some((now, turns));
+        let look = self.look.get_or_insert(Look { begun: now, turns, turns_within: 0 });
+        if look.turns != turns && look.turns_within < LOOK_TURNS_MAX {
+            *look = Look { begun: now, turns, turns_within: look.turns_within + 1 };
             return true;
         }
-        let took = now.since(begun);
+        let took = now.since(look.begun);
         if took < (self.sleep_cost * LOOK_SLEEPS_MAX).min(self.longest) {
             return true;
         }
-        self.begun = None;
+        self.look = None;
         // It was in vain: there is a sleep to come.
         self.learn(took + self.sleep_cost);
         false
@@ -204,12 +217,15 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_is_no_part_of_a_look() {
+    fn a_turn_is_no_part_of_a_look_unless_there_is_no_end_of_them() {
         let mut core = core(micros(40));
         serve(&mut core, micros(10), 100);
-        for turn in 0..50 {
-            assert!(core.goes_on(turn, Tick(0).plus(micros(100) * u32::try_from(turn).unwrap())));
-        }
+        let mut looks = |turn| core.goes_on(turn, Tick(100_000 * turn));
+        // It may take 160 us behind the fourth turn within.
+        assert_eq!(
+            [0, 1, 2, 3, 4, 5, 6].map(&mut looks),
+            [true, true, true, true, true, true, false]
+        );
     }
 
     #[test]

@@ -151,6 +151,12 @@ impl Shard {
         self.state.borrow().connections.get(key).map(|connection| connection.socket.clone())
     }
 
+    /// Whether a connection waits for the answer to a publish.
+    pub fn is_owed_an_answer(&self, key: ConnectionKey) -> bool {
+        let state = self.state.borrow();
+        state.connections.get(key).is_some_and(|connection| !connection.answers.is_empty())
+    }
+
     /// How many messages a connection holds: what is in flight to it.
     pub fn held_by(&self, key: ConnectionKey) -> u64 {
         let state = self.state.borrow();
