@@ -659,7 +659,7 @@ fn a_consumer_that_finishes_a_wide_window_one_by_one_is_closed_with_its_channel(
             }
             // Messages that are not in flight any more.
             Seen::Frame(Frame::Error(error)) => {
-                assert!(error.starts_with("E_FIN_FAILED"), "{error}")
+                assert!(error.starts_with("E_FIN_FAILED"), "{error}");
             }
             Seen::Closed => break,
             other => panic!("{other:?}"),
