@@ -46,6 +46,12 @@ const fn ahead(connections: usize, under_way: usize) -> Work {
     Work::Publish { wire, connections, under_way, batch: 1, body_bytes: 200, topics: 1 }
 }
 
+/// PUBs of 200 B to topics in turn, of 16 connections with 200 under way on each.
+const fn ahead_to(topics: usize) -> Work {
+    let wire = Wire::Frames;
+    Work::Publish { wire, connections: 16, under_way: 200, batch: 1, body_bytes: 200, topics }
+}
+
 const fn topics(topics: usize) -> Work {
     let wire = Wire::Frames;
     Work::Publish { wire, connections: 2, under_way: 1, batch: 20, body_bytes: 200, topics }
@@ -130,12 +136,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "topics",
-        shows: "MPUB of 20 x 200 B over two connections, to topics in turn that have no channel.",
+        shows: "Publishing to topics in turn, of which several have no channel: MPUB of 20 x 200 B over two connections that wait for each answer, and PUB of 200 B over 16 with 200 under way on each.",
         rows: &[
-            row("1 topic", topics(1)),
+            row("MPUB, 1 topic", topics(1)),
             row("10 topics", topics(10)),
             row("100 topics", topics(100)),
             row("1,000 topics", topics(1000)),
+            row("200 PUBs under way, 1 topic", ahead_to(1)),
+            row("10 topics", ahead_to(10)),
+            row("100 topics", ahead_to(100)),
         ],
     },
     Scenario {
@@ -215,6 +224,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             row("PUB of 200 B, 16 connections", publish(16, 1, 200)).against(SHARDS),
             row("MPUB of 20 x 200 B to 100 topics in turn, 2 connections", topics(100))
                 .against(SHARDS),
+            row(
+                "PUB of 200 B to 100 topics in turn, 16 connections with 200 under way",
+                ahead_to(100),
+            )
+            .against(SHARDS),
         ],
     },
 ];
