@@ -12,6 +12,13 @@ pub const MAILBOX_BATCHES_MAX: usize = 128;
 /// The same in bytes: beyond it they stay with their sender, where [`OUTBOX_BYTES_MAX`] bounds them.
 pub const MAILBOX_BYTES_MAX: usize = 8 << 20;
 
+/// Mails that have arrived and are kept, empty, for those that leave; one has twice this many on its way
+/// when both cores are busy. Larger ones go back to the heap, which is little to what they carried.
+pub const MAILS_KEPT: usize = 8;
+
+/// Bytes that a kept mail may hold.
+pub const MAIL_BYTES_KEPT: usize = 256 << 10;
+
 /// Bytes of publishes a core gathers for another before it stops reading the sockets they come from.
 pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
 

@@ -4,7 +4,7 @@ use super::Step;
 use crate::clock::Now;
 use crate::keys::ConnectionKey;
 use crate::limits::OUTBOX_BYTES_MAX;
-use crate::routing::request::{Batch, Publish, Request, Waiter};
+use crate::routing::request::{Batch, Publish, Waiter};
 use crate::shard::state::State;
 use protocol::command::Command;
 use protocol::name::TopicName;
@@ -44,14 +44,14 @@ pub fn publish(state: &mut State, key: ConnectionKey, command: &Command<'_>, now
     }
     let batch = match *command {
         Command::PublishMany { bodies, .. } => {
-            Batch { count: Some(bodies.len()), region: bodies.region().to_vec() }
+            Batch { count: Some(bodies.len()), region: bodies.region() }
         }
         Command::Publish { body, .. } | Command::PublishDeferred { body, .. } => {
-            Batch { count: None, region: body.to_vec() }
+            Batch { count: None, region: body }
         }
         _ => unreachable!("only publishes come here"),
     };
-    state.outboxes.push(owner, Request::Publish(Publish { waiter, topic, delay, batch }));
+    state.outboxes.publish(owner, &Publish { waiter, topic, delay, batch });
     Step::ReadOn
 }
 

@@ -77,7 +77,7 @@ async fn keep(
     incoming: &mut Incoming<'_>,
     topic: TopicName,
     delay: Option<Duration>,
-    batch: Batch,
+    batch: Batch<Vec<u8>>,
 ) -> Result<Response, Refused> {
     let shard = incoming.shard;
     incoming.published_to = Some(shard.state.borrow().placement.owner_of(topic));
@@ -132,7 +132,7 @@ fn is_binary(query: &Query) -> bool {
 }
 
 /// One message a line. Empty lines are none, and a carriage return belongs to its line.
-fn lines(body: &[u8], limits: &Limits) -> Result<Batch, Refused> {
+fn lines(body: &[u8], limits: &Limits) -> Result<Batch<Vec<u8>>, Refused> {
     let mut region = Vec::with_capacity(body.len() + 4);
     let mut count = 0;
     for line in body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
@@ -149,7 +149,7 @@ fn lines(body: &[u8], limits: &Limits) -> Result<Batch, Refused> {
 
 /// `int32` count, then so many times `int32` size and a message. What stands behind the last one is
 /// ignored.
-fn binary_batch(mut body: Vec<u8>, limits: &Limits) -> Result<Batch, Refused> {
+fn binary_batch(mut body: Vec<u8>, limits: &Limits) -> Result<Batch<Vec<u8>>, Refused> {
     let (count, mut rest) = split_int32(&body).ok_or(BAD_BODY)?;
     let count = usize::try_from(count).map_err(|_| BAD_BODY)?;
     if count == 0 || limits.max_batch_messages() < count {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     /// The messages of a batch, or the word it is refused with.
-    fn messages(batch: Result<Batch, Refused>) -> Result<Vec<Vec<u8>>, &'static str> {
+    fn messages(batch: Result<Batch<Vec<u8>>, Refused>) -> Result<Vec<Vec<u8>>, &'static str> {
         let batch = batch.map_err(|Refused(_, code)| code)?;
         let bodies = Bodies::from_region(&batch.region, batch.count.unwrap());
         Ok(bodies.iter().map(<[u8]>::to_vec).collect())

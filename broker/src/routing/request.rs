@@ -10,6 +10,7 @@ use crate::connection::handoff::Traveller;
 use crate::http;
 use crate::keys::ConnectionKey;
 use crate::log::Glimpse;
+use crate::routing::outbox::Within;
 use crate::stats::measures::Measures;
 use crate::topic::catalogue::Change;
 use protocol::command::Verb;
@@ -23,7 +24,7 @@ use std::time::Duration;
 pub enum Request {
     /// From the core that a publisher is connected to, to the owner of the topic. Answered with
     /// `Published` when the messages are kept as the acknowledgement policy says.
-    Publish(Publish),
+    Publish(Publish<Within>),
     /// The answer, back to where the publisher was connected.
     Published {
         /// Who waits for it.
@@ -87,7 +88,7 @@ pub enum Door {
 
 /// Messages on their way to the owner of their topic.
 #[derive(Debug)]
-pub struct Publish {
+pub struct Publish<R> {
     /// Who waits for the answer.
     pub waiter: Waiter,
     /// Where to.
@@ -95,23 +96,16 @@ pub struct Publish {
     /// Deliver only after this long.
     pub delay: Option<Duration>,
     /// The messages.
-    pub batch: Batch,
-}
-
-impl Publish {
-    /// About how many bytes it holds.
-    pub fn bytes(&self) -> usize {
-        size_of::<Request>() + self.batch.region.len()
-    }
+    pub batch: Batch<R>,
 }
 
 /// One or more bodies.
 #[derive(Debug)]
-pub struct Batch {
+pub struct Batch<R> {
     /// How many bodies; `None`: `region` is one body as it is.
     pub count: Option<usize>,
-    /// The bodies, each behind its length as in MPUB.
-    pub region: Vec<u8>,
+    /// The bodies, each behind its length as in MPUB: their bytes, or where those are.
+    pub region: R,
 }
 
 /// Who waits for a publish.

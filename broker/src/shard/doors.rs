@@ -13,6 +13,7 @@ use crate::connection::heartbeat::Heartbeat;
 use crate::connection::peer::Peer;
 use crate::connection::socket::Socket;
 use crate::connection::{Connection, Session};
+use crate::routing::outbox::Bodies;
 use crate::routing::placement::{Following, ShardId, least_loaded};
 use crate::routing::request::{Door, Request};
 use protocol::conversation::Conversation;
@@ -214,12 +215,12 @@ impl Shard {
         self.turn.wake();
     }
 
-    /// Does what another core asks for.
-    pub(super) fn take_in(self: &Rc<Self>, from: ShardId, request: Request) {
+    /// Does what another core asks for; `bodies` are those of the mail that it came in.
+    pub(super) fn take_in(self: &Rc<Self>, from: ShardId, request: Request, bodies: &Bodies) {
         let now = self.clock.now();
         match request {
             Request::Publish(publish) => {
-                self.state.borrow_mut().take_publish(from, &publish, now);
+                self.state.borrow_mut().take_publish(from, &bodies.of(publish), now);
             }
             Request::Published { waiter, result } => {
                 let here = self.here;

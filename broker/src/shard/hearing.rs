@@ -63,14 +63,15 @@ async fn sleep(shard: &Shard, lookout: &mut Lookout, begun: Tick) {
 }
 
 impl Shard {
-    /// Does what other cores ask for, a batch of each; whether there was one.
+    /// Does what other cores ask for, a mail of each; whether there was one.
     fn take_in_mail(self: &Rc<Self>) -> bool {
-        let batches = self.mailbox.take();
-        let has_some = !batches.is_empty();
-        for (from, batch) in batches {
-            for request in batch {
-                self.take_in(from, request);
+        let mails = self.mailbox.take();
+        let has_some = !mails.is_empty();
+        for (from, mut mail) in mails {
+            for request in mail.requests.drain(..) {
+                self.take_in(from, request, &mail.bodies);
             }
+            self.state.borrow_mut().outboxes.give_back(mail);
         }
         has_some
     }

@@ -58,6 +58,7 @@ use crate::limits::READ_BYTES_MAX;
 #[cfg(test)]
 use crate::routing::mailbox;
 use crate::routing::mailbox::Mailbox;
+use crate::routing::outbox::Mail;
 use crate::routing::placement::ShardId;
 use crate::routing::request::{
     Answer, Batch, CallKey, Publish, PublishError, Question, Request, Waiter,
@@ -100,7 +101,7 @@ pub struct Shard {
     /// Which sockets have something to say.
     pub readiness: Rc<Readiness>,
     /// What other cores send, and the way to them.
-    pub mailbox: Mailbox<Vec<Request>>,
+    pub mailbox: Mailbox<Mail>,
     /// Turns that have ended.
     pub turns: Cell<u64>,
     /// The ring is to be looked at: whoever could go on for ever pauses for a [`hearing::MOMENT`].
@@ -114,7 +115,7 @@ impl Shard {
         config: Rc<Config>,
         clock: Clock,
         state: State,
-        mailbox: Mailbox<Vec<Request>>,
+        mailbox: Mailbox<Mail>,
     ) -> io::Result<Self> {
         let readiness = Readiness::new()?;
         readiness.hear(mailbox.bell())?;
@@ -209,19 +210,20 @@ impl Shard {
         self: &Rc<Self>,
         topic: TopicName,
         delay: Option<Duration>,
-        batch: Batch,
+        batch: Batch<Vec<u8>>,
     ) -> Result<(), PublishError> {
         let waiting = {
             let mut state = self.state.borrow_mut();
             let call = state.calls.insert(Call::default());
             let waiter = Waiter::Task(call);
+            let batch = Batch { count: batch.count, region: &*batch.region };
             let publish = Publish { waiter, topic, delay, batch };
             let owner = state.placement.owner_of(topic);
             if owner == self.here {
                 state.take_publish(self.here, &publish, self.clock.now());
                 self.turn.wake();
             } else {
-                state.outboxes.push(owner, Request::Publish(publish));
+                state.outboxes.publish(owner, &publish);
             }
             Waiting { shard: self.clone(), call }
         };

@@ -10,8 +10,9 @@ use crate::config::Config;
 use crate::connection::socket::Socket;
 use crate::limits::{BLOCKING_THREADS, MAILBOX_BATCHES_MAX, MAILBOX_BYTES_MAX};
 use crate::routing::mailbox::{self, Bounds, Unclaimed};
+use crate::routing::outbox::Mail;
 use crate::routing::placement::{Placement, ShardId};
-use crate::routing::request::{Door, Request};
+use crate::routing::request::Door;
 use crate::topic::catalogue::Catalogue;
 use futures_lite::FutureExt;
 use glommio::{CpuSet, LocalExecutorPoolBuilder, PoolPlacement, PoolThreadHandles};
@@ -121,9 +122,6 @@ fn wait_for_start(
 const START_LIMIT: Duration = Duration::from_secs(60);
 const BETWEEN_START_LOOKS: Duration = Duration::from_millis(5);
 
-/// Requests that travel together.
-type Batch = Vec<Request>;
-
 struct FirstCore {
     doors: Doors,
     stop: std::os::unix::net::UnixStream,
@@ -133,7 +131,7 @@ async fn one_core(
     config: Config,
     catalogue: Catalogue,
     first: Arc<FirstCore>,
-    mailboxes: Arc<Unclaimed<Batch>>,
+    mailboxes: Arc<Unclaimed<Mail>>,
     clock: Clock,
     started: Arc<AtomicUsize>,
 ) -> Result<(), String> {
@@ -287,20 +285,20 @@ pub(super) async fn ring(shard: Rc<Shard>) {
 /// Alarms closer together than this ring together: never early, at most so much late.
 const ALARM_GRAIN: Duration = Duration::from_millis(1);
 
-/// Carries batches of requests to another core. What it has no room for stays in the outbox, where
+/// Carries mails to another core. What it has no room for stays in the outbox, where
 /// publishers wait for it.
 pub(super) async fn carry(shard: Rc<Shard>, to: ShardId) {
     loop {
         while !shard.mailbox.has_room(to) {
             glommio::timer::sleep(BETWEEN_SENDS).await;
         }
-        let (batch, bytes) =
+        let (mail, bytes) =
             poll_fn(|context| match shard.state.borrow_mut().outboxes.take(to, context.waker()) {
                 Some(taken) => Poll::Ready(taken),
                 None => Poll::Pending,
             })
             .await;
-        if shard.mailbox.send(to, batch, bytes).is_err() {
+        if shard.mailbox.send(to, mail, bytes).is_err() {
             // One that has stopped needs nothing any more: this core is stopping too.
             return;
         }

@@ -406,16 +406,16 @@ impl State {
     }
 
     /// Takes a publish as it travels.
-    pub fn take_publish(&mut self, origin: ShardId, publish: &Publish, now: Now) {
-        let Publish { waiter, topic, delay, batch } = publish;
+    pub fn take_publish(&mut self, origin: ShardId, publish: &Publish<&[u8]>, now: Now) {
+        let &Publish { waiter, topic, delay, ref batch } = publish;
         match batch.count {
             None => {
-                let body = std::iter::once(&*batch.region);
-                self.publish(origin, *waiter, *topic, *delay, body, now);
+                let body = std::iter::once(batch.region);
+                self.publish(origin, waiter, topic, delay, body, now);
             }
             Some(count) => {
-                let bodies = Bodies::from_region(&batch.region, count);
-                self.publish(origin, *waiter, *topic, *delay, bodies.iter(), now);
+                let bodies = Bodies::from_region(batch.region, count);
+                self.publish(origin, waiter, topic, delay, bodies.iter(), now);
             }
         }
     }

@@ -14,8 +14,9 @@ use crate::log::storage_ring::TopicFolder;
 use crate::log::{Found, ReadPlan};
 use crate::message::Sequence;
 use crate::routing::mailbox::{self, Bounds, Mailbox};
+use crate::routing::outbox::Mail;
 use crate::routing::placement::{Placement, ShardId};
-use crate::routing::request::{Action, Answer, Batch, Publish, PublishError, Request, Waiter};
+use crate::routing::request::{Action, Answer, Batch, Publish, PublishError, Waiter};
 use crate::topic::catalogue::Change;
 use clap::Parser as _;
 use futures_lite::FutureExt as _;
@@ -39,7 +40,7 @@ pub(super) fn on_a_core(flags: &[&str], test: impl AsyncFnOnce(Rc<Shard>)) {
 }
 
 /// Runs `test` on the first of two cores, of which the other one is only a mailbox.
-fn beside_another(test: impl AsyncFnOnce(Rc<Shard>, Mailbox<Vec<Request>>)) {
+fn beside_another(test: impl AsyncFnOnce(Rc<Shard>, Mailbox<Mail>)) {
     on_the_first_core(2, &[], async |shard, mut others| {
         glommio::spawn_local(run::carry(shard.clone(), OTHER)).detach();
         test(shard, others.pop().unwrap()).await;
@@ -49,7 +50,7 @@ fn beside_another(test: impl AsyncFnOnce(Rc<Shard>, Mailbox<Vec<Request>>)) {
 fn on_the_first_core(
     cores: u16,
     flags: &[&str],
-    test: impl AsyncFnOnce(Rc<Shard>, Vec<Mailbox<Vec<Request>>>),
+    test: impl AsyncFnOnce(Rc<Shard>, Vec<Mailbox<Mail>>),
 ) {
     let data = tempfile::tempdir().unwrap();
     let data_path = format!("--data-path={}", data.path().display());
@@ -377,7 +378,7 @@ fn make(folder: &Path) {
 const FULL: [&str; 2] = ["--max-data-bytes=16777216", "--on-full=reject"];
 
 /// Messages so long that a topic holds five of them in its first segment.
-fn long() -> Batch {
+fn long() -> Batch<Vec<u8>> {
     Batch { count: None, region: vec![b'x'; 800_000] }
 }
 
@@ -484,13 +485,11 @@ fn what_waits_for_a_core_that_takes_nothing_is_bounded_in_bytes() {
     const BODY_BYTES: usize = 1 << 20;
     beside_another(async |shard, other| {
         let call = shard.state.borrow_mut().calls.insert(Call::default());
-        let publish = || {
-            Request::Publish(Publish {
-                waiter: Waiter::Task(call),
-                topic: topic(),
-                delay: None,
-                batch: Batch { count: None, region: vec![b'x'; BODY_BYTES] },
-            })
+        let publish = Publish {
+            waiter: Waiter::Task(call),
+            topic: topic(),
+            delay: None,
+            batch: Batch { count: None, region: &[b'x'; BODY_BYTES][..] },
         };
         let accepts = || shard.state.borrow().outboxes.bytes(OTHER) < OUTBOX_BYTES_MAX;
         let fill = async || {
@@ -498,7 +497,7 @@ fn what_waits_for_a_core_that_takes_nothing_is_bounded_in_bytes() {
             // Longer than the courier takes to look again.
             for _ in 0..100 {
                 while accepts() {
-                    shard.state.borrow_mut().outboxes.push(OTHER, publish());
+                    shard.state.borrow_mut().outboxes.publish(OTHER, &publish);
                     accepted += 1;
                 }
                 glommio::timer::sleep(Duration::from_millis(1)).await;
@@ -507,7 +506,7 @@ fn what_waits_for_a_core_that_takes_nothing_is_bounded_in_bytes() {
         };
         // One outbox full on its way, and one more that waits.
         assert_eq!(fill().await, 16);
-        assert_eq!(other.take().iter().map(|(_, batch)| batch.len()).sum::<usize>(), 8);
+        assert_eq!(other.take().iter().map(|(_, mail)| mail.requests.len()).sum::<usize>(), 8);
         assert_eq!(fill().await, 8);
     });
 }
