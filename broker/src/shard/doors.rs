@@ -7,6 +7,7 @@
 
 use super::Shard;
 use super::state::Job;
+use crate::clock::Now;
 use crate::config::TlsRequired;
 use crate::connection::authorization::Authorization;
 use crate::connection::heartbeat::Heartbeat;
@@ -216,8 +217,13 @@ impl Shard {
     }
 
     /// Does what another core asks for; `bodies` are those of the mail that it came in.
-    pub(super) fn take_in(self: &Rc<Self>, from: ShardId, request: Request, bodies: &Bodies) {
-        let now = self.clock.now();
+    pub(super) fn take_in(
+        self: &Rc<Self>,
+        from: ShardId,
+        request: Request,
+        bodies: &Bodies,
+        now: Now,
+    ) {
         match request {
             Request::Publish(publish) => {
                 self.state.borrow_mut().take_publish(from, &bodies.of(publish), now);

@@ -68,8 +68,9 @@ impl Shard {
         let mails = self.mailbox.take();
         let has_some = !mails.is_empty();
         for (from, mut mail) in mails {
+            let now = self.clock.now();
             for request in mail.requests.drain(..) {
-                self.take_in(from, request, &mail.bodies);
+                self.take_in(from, request, &mail.bodies, now);
             }
             self.state.borrow_mut().outboxes.give_back(mail);
         }

@@ -295,17 +295,19 @@ impl State {
             return;
         }
         let hosted = &mut self.topics[key];
+        // While its log refuses messages nobody is promised that it takes them.
+        let is_promised = self.config.acknowledge == Acknowledge::Buffered && hosted.may_promise();
+        if !is_promised {
+            // Before the bodies: it would wait for their way to memory.
+            hosted.waiters.push((origin, waiter));
+        }
         let first = hosted.topic.log().next_sequence();
         match delay {
             None => hosted.topic.publish_many(bodies, now),
             Some(_) => bodies.for_each(|body| hosted.topic.publish(body, delay, now)),
         }
-        // While its log refuses messages nobody is promised that it takes them.
-        let is_promised = self.config.acknowledge == Acknowledge::Buffered && hosted.may_promise();
         if is_promised {
             hosted.promised += hosted.topic.log().next_sequence() - first;
-        } else {
-            hosted.waiters.push((origin, waiter));
         }
         if !hosted.queued_to_commit {
             hosted.queued_to_commit = true;
