@@ -55,7 +55,7 @@ check: ## format, lints, tests, documentation
 bench: ## figures beside the real nsqd; SCENARIO=publish SECONDS=5 ROUNDS=3 BACKLOG=10000000 RESULTS=folder
 	tests/prepare real
 	cargo build --release --workspace
-	target/release/bench run $(SCENARIO) --seconds $(or $(SECONDS),4) --rounds $(or $(ROUNDS),3) --backlog $(or $(BACKLOG),2000000) --results $(or $(RESULTS),target/bench)
+	target/release/bench run $(SCENARIO) --seconds $(or $(SECONDS),4) --rounds $(or $(ROUNDS),3) --backlog $(or $(BACKLOG),2000000) --results $(or $(RESULTS),bench/results)
 
 clean: ## remove what was built; data stays
 	cargo clean

@@ -3,7 +3,7 @@
 //! Knows: how the layers are agreed, and frames. Does not know: what is measured with it. It waits
 //! where it has to, so each has a thread of its own.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
@@ -86,23 +86,18 @@ pub(crate) struct Client {
     buffer: Vec<u8>,
     /// What of `buffer` was read and is no whole frame yet, from its start.
     unread: usize,
-    /// Bytes over the socket, both ways.
-    moved: Rc<Cell<u64>>,
 }
 
 impl Client {
     /// A client that has agreed on `layers`.
     pub(crate) fn connect(broker: SocketAddr, layers: Layers, trust: &Trust) -> Self {
-        let moved = Rc::new(Cell::new(0));
-        let socket = Socket { stream: connect(broker), moved: moved.clone() };
-        let wire = Wire(Rc::new(RefCell::new(Pipe::Plain(socket))));
+        let wire = Wire(Rc::new(RefCell::new(Pipe::Plain(connect(broker)))));
         let mut client = Self {
             input: Box::new(wire.clone()),
             output: Box::new(wire.clone()),
             wire,
             buffer: vec![0; BUFFER_BYTES],
             unread: 0,
-            moved,
         };
         client.agree(layers, trust);
         client
@@ -192,11 +187,6 @@ impl Client {
         self.unread = rest.len();
         self.buffer.copy_within(end - self.unread..end, 0);
     }
-
-    /// Bytes that went over the socket so far, both ways.
-    pub(crate) fn moved_bytes(&self) -> u64 {
-        self.moved.get()
-    }
 }
 
 /// The socket, or TLS over it; what compresses and what opens hold it together.
@@ -204,8 +194,8 @@ impl Client {
 struct Wire(Rc<RefCell<Pipe>>);
 
 enum Pipe {
-    Plain(Socket),
-    Tls(Box<StreamOwned<ClientConnection, Socket>>),
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
     /// Between the two.
     Nothing,
 }
@@ -246,42 +236,6 @@ impl Write for Wire {
             Pipe::Tls(stream) => stream.flush(),
             Pipe::Plain(_) | Pipe::Nothing => Ok(()),
         }
-    }
-}
-
-struct Socket {
-    stream: TcpStream,
-    moved: Rc<Cell<u64>>,
-}
-
-impl Socket {
-    fn count(&self, result: io::Result<usize>) -> io::Result<usize> {
-        let bytes = result.as_ref().map_or(0, |&bytes| bytes);
-        self.moved.set(self.moved.get() + u64::try_from(bytes).expect("64 bits are enough"));
-        result
-    }
-}
-
-impl Read for Socket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let result = self.stream.read(buffer);
-        self.count(result)
-    }
-}
-
-impl Write for Socket {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let result = self.stream.write(bytes);
-        self.count(result)
-    }
-
-    fn write_vectored(&mut self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        let result = self.stream.write_vectored(pieces);
-        self.count(result)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -58,7 +58,8 @@ pub(crate) fn measure(
                     round + 1,
                     plan.rounds
                 ));
-                let (program, flags) = who.program(&plan.programs);
+                let (program, mut flags) = who.program(&plan.programs);
+                flags.extend(row.work.flags(plan));
                 found.push(if let Some(peer) = who.peer() {
                     let broker = Contestant::start_peer(peer, &program, &flags, &plan.data);
                     work::run_by_peer(peer, row.work, &broker, plan)
@@ -83,9 +84,11 @@ pub(crate) fn measure(
         .collect()
 }
 
-/// Those of a row that can take part: what they need is installed.
+/// Those of a row that can take part: what they need is installed, and there are cores for them.
 fn contenders(row: &'static Row, plan: &Plan) -> impl Iterator<Item = &'static Contender> {
-    row.contenders.iter().filter(|who| missing_for(row, who, plan).next().is_none())
+    row.contenders
+        .iter()
+        .filter(|who| who.cores <= plan.cores && missing_for(row, who, plan).next().is_none())
 }
 
 /// Which programs keep a contender from a row, because they are not installed.

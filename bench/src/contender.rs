@@ -11,6 +11,8 @@ enum Make {
     Nsqd,
     Ours,
     Peer(Peer),
+    /// `bare_loop.rs`.
+    BareLoop,
 }
 
 /// A broker with its flags.
@@ -19,18 +21,25 @@ pub(crate) struct Contender {
     pub(crate) name: &'static str,
     make: Make,
     flags: &'static [&'static str],
+    /// It takes part on machines that have so many.
+    pub(crate) cores: usize,
 }
 
 const fn nsqd(name: &'static str, flags: &'static [&'static str]) -> Contender {
-    Contender { name, make: Make::Nsqd, flags }
+    Contender { name, make: Make::Nsqd, flags, cores: 1 }
 }
 
 const fn ours(name: &'static str, flags: &'static [&'static str]) -> Contender {
-    Contender { name, make: Make::Ours, flags }
+    Contender { name, make: Make::Ours, flags, cores: 1 }
 }
 
 const fn peer(name: &'static str, peer: Peer, flags: &'static [&'static str]) -> Contender {
-    Contender { name, make: Make::Peer(peer), flags }
+    Contender { name, make: Make::Peer(peer), flags, cores: 1 }
+}
+
+/// Where there are so many cores.
+const fn on(cores: usize, who: Contender) -> Contender {
+    Contender { cores, ..who }
 }
 
 /// Ours as it comes, after nsqd as it comes.
@@ -45,6 +54,16 @@ pub(crate) const ALL: &[Contender] = &[
     ours("ours", &[]),
 ];
 
+/// All of them, and the floor under ours.
+pub(crate) const ALL_AND_FLOOR: &[Contender] = &[ALL[0], ALL[1], ALL[2], ALL[3], BARE_LOOP];
+
+const BARE_LOOP: Contender = Contender {
+    name: "a bare loop, which keeps in memory only",
+    make: Make::BareLoop,
+    flags: &[],
+    cores: 1,
+};
+
 /// What `OK` means to each: nsqd that writes and syncs each message, ours by policy.
 pub(crate) const DURABLE: &[Contender] = &[
     nsqd("nsqd --mem-queue-size=0 --sync-every=1", &["--mem-queue-size=0", "--sync-every=1"]),
@@ -52,9 +71,14 @@ pub(crate) const DURABLE: &[Contender] = &[
     ours("ours, written", &["--acknowledge=written"]),
 ];
 
-/// Ours on one core, and on two that send each other what is not theirs.
-pub(crate) const SHARDS: &[Contender] =
-    &[ours("ours, one shard", &["--shards=1"]), ours("ours, two shards", &["--shards=2"])];
+/// Ours on one core, on two that send each other what is not theirs, and on as many as there are.
+pub(crate) const SHARDS: &[Contender] = &[
+    ours("ours, one shard", &["--shards=1"]),
+    ours("ours, two shards", &["--shards=2"]),
+    on(4, ours("ours, four shards", &["--shards=4"])),
+    on(8, ours("ours, eight shards", &["--shards=8"])),
+    on(16, ours("ours, sixteen shards", &["--shards=16"])),
+];
 
 /// Each as it comes, with files: all but nsqd have written a message when they say so, and sync later.
 pub(crate) const PEERS: &[Contender] = &[
@@ -79,6 +103,8 @@ pub(crate) struct Programs {
     pub(crate) tools: PathBuf,
     /// Our broker.
     pub(crate) ours: PathBuf,
+    /// The floor under it.
+    pub(crate) bare_loop: PathBuf,
     /// More flags for our broker.
     pub(crate) ours_flags: Vec<String>,
     /// The folder where what is not NSQ's is looked for before `PATH`.
@@ -104,6 +130,7 @@ impl Contender {
                 flags.extend_from_slice(&programs.ours_flags);
                 (programs.ours.clone(), flags)
             }
+            Make::BareLoop => (programs.bare_loop.clone(), flags),
             Make::Peer(peer) => {
                 let name = peer.program();
                 (programs.installed(name).unwrap_or_else(|| name.into()), flags)
@@ -115,7 +142,7 @@ impl Contender {
     pub(crate) fn peer(&self) -> Option<Peer> {
         match self.make {
             Make::Peer(peer) => Some(peer),
-            Make::Nsqd | Make::Ours => None,
+            Make::Nsqd | Make::Ours | Make::BareLoop => None,
         }
     }
 }

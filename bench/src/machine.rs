@@ -8,7 +8,7 @@ use std::thread;
 /// The lines above a table, as Markdown.
 pub(crate) fn describe() -> String {
     let processor = value_in("/proc/cpuinfo", "model name").unwrap_or("unknown processor".into());
-    let cores = thread::available_parallelism().map_or(0, usize::from);
+    let cores = cores();
     let memory = value_in("/proc/meminfo", "MemTotal").unwrap_or("unknown".into());
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or("unknown".into());
     let commit = commit();
@@ -20,6 +20,11 @@ pub(crate) fn describe() -> String {
         kernel.trim(),
         arguments.join(" ")
     )
+}
+
+/// How many cores there are.
+pub(crate) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The commit this is built from, as far as git knows.

@@ -5,11 +5,11 @@
 //! | Where do I look for | |
 //! |---|---|
 //! | what is measured, as data | [`scenario`], and [`contender`] for who takes part |
-//! | how it is done, and what is counted | [`work`], by the clients in [`load`] or NSQ's own in [`drivers`] |
+//! | how it is done, and what is counted | [`work`], by the clients in [`load`] or NSQ's own in [`drivers`]; through TLS and compression in [`layers`] |
 //! | other brokers that do the nearest same work | [`peers`] |
 //! | the order of it all | [`compare`] |
 //! | tables, JSON and the figure | [`report`] |
-//! | what has a shape of its own | [`layers`], [`lookups`], [`statistics`] |
+//! | what has a shape of its own | [`lookups`], [`statistics`] |
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -59,8 +59,6 @@ enum Verb {
     List,
     /// How long nsqlookupd takes to answer when it knows many nsqds with many topics.
     Lookups(Lookups),
-    /// What TLS, snappy and deflate cost, publishing and consuming.
-    Layers(Common),
     /// What `/stats` of many topics and clients costs, and what messages feel of it.
     Stats(Common),
 }
@@ -71,7 +69,8 @@ struct Run {
     scenarios: Vec<String>,
     #[command(flatten)]
     common: Common,
-    /// Write DATE-COMMIT.md, .json and .svg into this folder.
+    /// Write DATE-COMMIT.md, .json and .svg into this folder; scenarios that were asked for stand
+    /// in the names, too.
     #[arg(long)]
     results: Option<PathBuf>,
 }
@@ -123,12 +122,19 @@ struct Common {
 impl Common {
     fn plan(self) -> Plan {
         let ours = self.ours.unwrap_or_else(|| beside("nsqd"));
-        let programs =
-            Programs { tools: self.real, ours, ours_flags: self.ours_flag, peers: self.peers };
+        let programs = Programs {
+            tools: self.real,
+            ours,
+            bare_loop: beside("bare-loop"),
+            ours_flags: self.ours_flag,
+            peers: self.peers,
+        };
         Plan {
             rounds: self.rounds.max(1),
             time: Duration::from_secs(self.seconds),
             backlog: self.backlog,
+            cores: machine::cores(),
+            secrets: layers::Secrets::make(),
             programs,
             data: self.data,
         }
@@ -149,9 +155,6 @@ fn main() -> ExitCode {
             let ours = ours.unwrap_or_else(|| beside("nsqlookupd"));
             let programs = [real.join("nsqlookupd"), ours];
             println!("{}\n{}", machine::describe(), lookups::measure(&programs, nsqds, topics));
-        }
-        Verb::Layers(told) => {
-            println!("{}\n{}", machine::describe(), layers::measure(&told.plan()));
         }
         Verb::Stats(told) => {
             println!("{}\n{}", machine::describe(), statistics::measure(&told.plan()));
@@ -174,15 +177,19 @@ fn run(told: Run) -> ExitCode {
         })
         .collect();
     let plan = told.common.plan();
+    let commit = machine::commit();
+    let all = [vec![machine::date(), commit.clone()], told.scenarios].concat();
+    let name = all.join("-");
     let head = machine::describe();
     let null = load::null::start();
     let measured = compare::measure(&wanted, &plan, null, |text| eprintln!("{text}"));
     let tables: Vec<String> = measured.iter().map(report::table::render).collect();
     let text = format!(
         "# Figures of {}, commit {}\n\n{head}\nMedians of {} alternating rounds, {} s each where the work has no end of its own; nsqd is 1.3.0. \
-         CPU is the broker's own, user and system; peak and written are its memory in RAM at most and what it wrote to the disk.\n\n{}",
+         CPU is the broker's own, user and system; peak and written are its memory in RAM at most and what it wrote to the disk.\n\n\
+         ![ours beside nsqd]({name}.svg)\n\n{}",
         machine::date(),
-        machine::commit(),
+        commit,
         plan.rounds,
         plan.time.as_secs(),
         tables.join("\n")
@@ -194,7 +201,7 @@ fn run(told: Run) -> ExitCode {
         for (ending, content) in
             [("md", text), ("json", json + "\n"), ("svg", report::figure::render(&measured))]
         {
-            if let Err(error) = save(&folder, ending, &content) {
+            if let Err(error) = save(&folder, &format!("{name}.{ending}"), &content) {
                 eprintln!("bench: cannot write into {}: {error}", folder.display());
                 return ExitCode::FAILURE;
             }
@@ -203,9 +210,8 @@ fn run(told: Run) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn save(folder: &Path, ending: &str, content: &str) -> std::io::Result<()> {
+fn save(folder: &Path, name: &str, content: &str) -> std::io::Result<()> {
     fs::create_dir_all(folder)?;
-    let name = format!("{}-{}.{ending}", machine::date(), machine::commit());
     fs::write(folder.join(name), content)
 }
 

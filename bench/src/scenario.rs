@@ -2,7 +2,9 @@
 //!
 //! A scenario is a table, a row of it is one kind of work. How the work is done is in [`crate::work`].
 
-use crate::contender::{ALL, BOTH, Contender, DURABLE, PEERS, PEERS_SYNCED, SHARDS};
+use crate::client::{Compression, Layers};
+use crate::contender::{ALL, ALL_AND_FLOOR, BOTH, Contender, DURABLE, PEERS, PEERS_SYNCED, SHARDS};
+use crate::layers::Part;
 use crate::load::consumers::Answer;
 use crate::load::publishers::Wire;
 use crate::work::Work;
@@ -62,13 +64,22 @@ const fn http(connections: usize) -> Work {
     Work::Publish { wire, connections, under_way: 1, batch: 1, body_bytes: 200, topics: 1 }
 }
 
+const PLAIN: Layers = Layers { tls: false, compression: None };
+const TLS: Layers = Layers { tls: true, compression: None };
+const SNAPPY: Layers = Layers { tls: false, compression: Some(Compression::Snappy) };
+const DEFLATE: Layers = Layers { tls: false, compression: Some(Compression::Deflate) };
+
+const fn layered(layers: Layers, part: Part) -> Work {
+    Work::Layered { layers, part }
+}
+
 /// Every scenario, in the order in which they run.
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "publish",
         shows: "Publishing to a topic with one channel, each connection waiting for its answer unless said.",
         rows: &[
-            row("MPUB of 200 x 200 B, 2 connections", publish(2, 200, 200)).against(ALL),
+            row("MPUB of 200 x 200 B, 2 connections", publish(2, 200, 200)).against(ALL_AND_FLOOR),
             row("the same by NSQ's bench_writer", Work::BenchWriter { batch: 200 }),
             row("PUB of 200 B, 1 connection", publish(1, 1, 200)),
             row("2 connections", publish(2, 1, 200)),
@@ -114,10 +125,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "disk",
-        shows: "A backlog on disk, after a restart and with a cold page cache: until it answers, and until all is finished.",
+        shows: "A backlog on disk, after a restart and with a cold page cache: until it answers, and until all is finished. BACKLOG is 2,000,000 unless the command above says otherwise.",
         rows: &[
-            row("start", Work::Start { messages: 0 }),
-            row("drain", Work::DrainFromDisk { messages: 0, ready: 2500 }),
+            row("start over BACKLOG", Work::Start { messages: 0 }),
+            row("drain of 1,000,000", Work::DrainFromDisk { messages: 1_000_000, ready: 2500 }),
+            row("drain of BACKLOG", Work::DrainFromDisk { messages: 0, ready: 2500 }),
         ],
     },
     Scenario {
@@ -172,6 +184,20 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                 "50,000 timed out once, after a second",
                 Work::Storm { messages: 50_000, answer: Answer::ForgetOnce },
             ),
+        ],
+    },
+    Scenario {
+        name: "layers",
+        shows: "Over four connections, each through TLS 1.3 with AES-128, snappy, or deflate of level 6; half of each body of 200 B can be compressed.",
+        rows: &[
+            row("plain, MPUB of 200", layered(PLAIN, Part::Publish)),
+            row("plain, taken with RDY 2500", layered(PLAIN, Part::Consume)),
+            row("TLS, MPUB of 200", layered(TLS, Part::Publish)),
+            row("TLS, taken with RDY 2500", layered(TLS, Part::Consume)),
+            row("snappy, MPUB of 200", layered(SNAPPY, Part::Publish)),
+            row("snappy, taken with RDY 2500", layered(SNAPPY, Part::Consume)),
+            row("deflate, MPUB of 200", layered(DEFLATE, Part::Publish)),
+            row("deflate, taken with RDY 2500", layered(DEFLATE, Part::Consume)),
         ],
     },
     Scenario {

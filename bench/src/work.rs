@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use crate::client::Layers;
 use crate::contestant::Contestant;
 use crate::drivers;
+use crate::layers::{self, Part};
 use crate::load::consumers::{Answer, Consuming, consume};
 use crate::load::crowd::Crowd;
 use crate::load::publishers::{Published, Publishing, Until, Wire};
@@ -50,6 +52,8 @@ pub(crate) enum Work {
     Steady { rate: u64, ready: u32 },
     /// Messages that come twice.
     Storm { messages: u64, answer: Answer },
+    /// Through TLS and compression.
+    Layered { layers: Layers, part: Part },
     /// Messages that come much later.
     Defer { messages: u64 },
     /// PUBs for a time, to a topic without a channel.
@@ -66,6 +70,11 @@ impl Work {
     /// The program that it cannot be done without, of those that may not be installed.
     pub(crate) fn needs(self) -> Option<&'static str> {
         matches!(self, Self::Wrk { .. }).then_some(drivers::WRK)
+    }
+
+    /// What a broker must be told for it.
+    pub(crate) fn flags(self, plan: &Plan) -> Vec<String> {
+        if let Self::Layered { .. } = self { plan.secrets.flags() } else { Vec::new() }
     }
 }
 
@@ -216,6 +225,7 @@ pub(crate) fn run(work: Work, mut broker: Contestant, plan: &Plan) -> Done {
             let consumed = consume(broker.tcp, &consuming);
             meter.end(&broker, consumed.messages, consumed.time, None)
         }
+        Work::Layered { layers, part } => layers::run(&broker, layers, part, plan),
         Work::Defer { messages } => {
             broker.prepare(TOPIC, CHANNEL);
             let publishing = Publishing {
@@ -344,17 +354,19 @@ pub(crate) fn ceiling(work: Work, server: SocketAddr, plan: &Plan) -> Option<Don
 }
 
 /// What the kernel has counted for a broker, before its work.
-struct Meter {
+pub(crate) struct Meter {
     processor_time: Duration,
     written_bytes: u64,
 }
 
 impl Meter {
-    fn start(broker: &Contestant) -> Self {
+    /// Its work begins.
+    pub(crate) fn start(broker: &Contestant) -> Self {
         Self { processor_time: broker.processor_time(), written_bytes: broker.written_bytes() }
     }
 
-    fn end(
+    /// Its work has ended.
+    pub(crate) fn end(
         self,
         broker: &Contestant,
         messages: u64,
