@@ -151,12 +151,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         shows: "Publishing to topics in turn, of which several have no channel: MPUB of 20 x 200 B over two connections that wait for each answer, and PUB of 200 B over 16 with 200 under way on each.",
         rows: &[
             row("MPUB, 1 topic", topics(1)),
-            row("10 topics", topics(10)),
-            row("100 topics", topics(100)),
-            row("1,000 topics", topics(1000)),
+            row("MPUB, 10 topics", topics(10)),
+            row("MPUB, 100 topics", topics(100)),
+            row("MPUB, 1,000 topics", topics(1000)),
             row("200 PUBs under way, 1 topic", ahead_to(1)),
-            row("10 topics", ahead_to(10)),
-            row("100 topics", ahead_to(100)),
+            row("200 PUBs under way, 10 topics", ahead_to(10)),
+            row("200 PUBs under way, 100 topics", ahead_to(100)),
         ],
     },
     Scenario {
@@ -225,7 +225,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             row("one by one, 200 under way on each of 2 connections", ahead(2, 200)).against(PEERS),
             row("the same, NSQ by MPUB of 200", publish(2, 200, 200)).against(PEERS),
             row(
-                "200,000 taken by 2 consumers, 2500 under way, each acknowledged by itself",
+                "200,000 taken, 2500 under way, each acknowledged",
                 Work::Drain { messages: 200_000, ready: 2500 },
             )
             .against(PEERS),
