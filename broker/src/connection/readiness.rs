@@ -101,10 +101,16 @@ impl Readiness {
     /// Wakes whoever waits for a socket that is ready now, and returns how many descriptors had news.
     /// Waits for nothing.
     pub fn look(&self) -> usize {
+        self.nap(Duration::ZERO)
+    }
+
+    /// The same, but while there is no news the whole thread sleeps, for less than a second: nothing
+    /// else is heard. The one call that may hold a core's thread up, and only when it has nothing to do.
+    pub fn nap(&self, longest: Duration) -> usize {
         let mut events = [MaybeUninit::<Event>::uninit(); TOLD_AT_ONCE];
-        let at_once = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let longest = rustix::event::Timespec { tv_sec: 0, tv_nsec: longest.subsec_nanos().into() };
         // It can fail only by being interrupted.
-        let Ok((events, _)) = epoll::wait(&self.set, &mut events[..], Some(&at_once)) else {
+        let Ok((events, _)) = epoll::wait(&self.set, &mut events[..], Some(&longest)) else {
             return 0;
         };
         let sockets = self.sockets.borrow();
@@ -218,6 +224,7 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{Clock, Tick};
     use std::io::{Read as _, Write as _};
     use std::net::{Shutdown, TcpListener};
     use std::sync::Arc;
@@ -312,6 +319,29 @@ mod tests {
         far.shutdown(Shutdown::Write).unwrap();
         assert_eq!((readiness.look(), alarm.rang()), (1, 1));
         assert!(watch.can_read(&context), "the end is to be read");
+    }
+
+    #[test]
+    fn a_nap_ends_with_news_or_with_its_time() {
+        let readiness = Rc::new(Readiness::new().unwrap());
+        let [near, mut far] = pair();
+        let alarm = Arc::new(Alarm::default());
+        let waker = alarm.clone().into();
+        let context = Context::from_waker(&waker);
+        let watch = readiness.watch(&near).unwrap();
+        readiness.look();
+        assert!(!watch.can_read(&context));
+        let clock = Clock::start();
+        assert_eq!((readiness.nap(Duration::from_millis(5)), alarm.rang()), (0, 0));
+        assert!(Duration::from_millis(5) <= clock.now().tick.since(Tick(0)));
+
+        let speaker = std::thread::spawn(move || {
+            far.write_all(b"a").unwrap();
+            far
+        });
+        assert_eq!((readiness.nap(Duration::from_millis(999)), alarm.rang()), (1, 1));
+        assert!(watch.can_read(&context));
+        speaker.join().unwrap();
     }
 
     #[test]

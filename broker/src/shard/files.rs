@@ -34,6 +34,7 @@ impl Shard {
             else {
                 return;
             };
+            let wait = self.file_waits.begin();
             let folder = match TopicFolder::create(&self.config.data_path, name).await {
                 Ok(folder) => {
                     let folder = Rc::new(folder);
@@ -42,6 +43,7 @@ impl Shard {
                 }
                 Err(error) => Folder::Failed(format!("create: {error}")),
             };
+            drop(wait);
             let is_open = {
                 let now = self.clock.now();
                 let mut state = self.state.borrow_mut();
@@ -113,7 +115,10 @@ impl Shard {
             return;
         };
         let Folder::Open(folder) = folder else { return };
-        let read = read_patiently(name, &folder, &plan).await;
+        let read = {
+            let _wait = self.file_waits.begin();
+            read_patiently(name, &folder, &plan).await
+        };
         {
             let mut state = self.state.borrow_mut();
             state.note_open_files(key, self.clock.now());
@@ -151,6 +156,8 @@ impl Shard {
     async fn sync_log(&self, key: TopicKey, way: Way) {
         let folder = self.state.borrow().topics.open_folder(key);
         let begun = self.clock.now().tick;
+        let _wait =
+            (self.config.acknowledge == Acknowledge::Synced).then(|| self.file_waits.begin());
         let result = match folder {
             Some(folder) => folder.sync(way).await,
             // It went meanwhile, and nobody waits for it any more.

@@ -1,19 +1,24 @@
 //! Hears what clients say, and everybody else: the core's ear.
 //!
 //! One task looks which sockets have news whenever the core has done all it could, and wakes their
-//! readers, and takes in what other cores have sent. When there is nothing, it looks again or waits by
-//! the ring, as the core has learned to be cheaper ([`Lookout`]). The executor looks at its ring, where
+//! readers, and takes in what other cores have sent. When there is nothing, it looks again, naps or waits
+//! by the ring, as the core has learned to be cheaper ([`Lookout`]). The executor looks at its ring, where
 //! timers and files are heard, only when nothing can run; so now and then, however much there is to do,
-//! everybody pauses for a moment.
+//! everybody pauses for a moment. While somebody waits for a file the core does not nap.
 
 use super::Shard;
-use super::lookout::Lookout;
+use super::lookout::{Lookout, NAP_MAX};
 use crate::clock::Tick;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// How long a core is busy before it looks at its ring.
-const UNHEARD_MAX: Duration = Duration::from_micros(200);
+/// How long a core is busy before it looks at its ring; when it naps then, that comes on top.
+const UNHEARD_MAX: Duration = Duration::from_micros(500);
+/// The same while somebody waits for a file.
+const UNHEARD_MAX_OF_FILES: Duration = Duration::from_micros(200);
+/// Before a nap the others have so many turns at most to do what they can.
+const TURNS_BEFORE_NAP: u32 = 8;
 /// A pause in which the ring is looked at; it ends as soon as that was done.
 pub const MOMENT: Duration = Duration::from_micros(1);
 
@@ -35,6 +40,10 @@ pub(super) async fn hear(shard: Rc<Shard>) {
             if !shard.mailbox.may_sleep() {
                 continue;
             }
+            if lookout.naps() && !shard.file_waits.is_any() && here.since(heard_at) < UNHEARD_MAX {
+                nap(&shard, &mut lookout).await;
+                continue;
+            }
             // Somebody may have something to do all the same, and must not keep the ring from being
             // looked at: only it ends this wait.
             shard.is_hearing.set(true);
@@ -44,7 +53,9 @@ pub(super) async fn hear(shard: Rc<Shard>) {
             heard_at = now();
             continue;
         }
-        if here.since(heard_at) < UNHEARD_MAX {
+        let unheard_max =
+            if shard.file_waits.is_any() { UNHEARD_MAX_OF_FILES } else { UNHEARD_MAX };
+        if here.since(heard_at) < unheard_max {
             glommio::executor().yield_now().await;
         } else {
             shard.is_hearing.set(true);
@@ -55,11 +66,74 @@ pub(super) async fn hear(shard: Rc<Shard>) {
     }
 }
 
+/// Sleeps without the ring, once nobody else can do anything; or does nothing, if there is something
+/// to be heard first.
+async fn nap(shard: &Shard, lookout: &mut Lookout) {
+    // What the others do first may take long, and then nobody needs to ring.
+    shard.mailbox.is_awake();
+    if !others_are_done().await || shard.file_waits.is_any() || !shard.mailbox.may_sleep() {
+        return;
+    }
+    let begun = shard.clock.now().tick;
+    let spent = lookout.is_about_to_try().then(|| shard.clock.processor_time());
+    let has_news = 0 < shard.readiness.nap(NAP_MAX);
+    let cost = spent.map(|spent| shard.clock.processor_time().saturating_sub(spent));
+    shard.mailbox.is_awake();
+    lookout.slept(shard.clock.now().tick.since(begun), cost);
+    if has_news {
+        glommio::executor().yield_now().await;
+    }
+}
+
+/// Lets the others do what they can. Whether none of them has anything left to do.
+async fn others_are_done() -> bool {
+    // Who ran is counted when the queue is yielded, so others that ran before this task may be counted
+    // only with its next turn: it must have been alone in two of them.
+    let executed = || glommio::executor().executor_stats().tasks_executed();
+    let mut alone = 0;
+    for _ in 0..TURNS_BEFORE_NAP {
+        let before = executed();
+        glommio::executor().yield_task_queue_now().await;
+        alone = if executed() <= before + 1 { alone + 1 } else { 0 };
+        if alone == 2 {
+            return true;
+        }
+    }
+    false
+}
+
+/// Sleeps by the ring.
 async fn sleep(shard: &Shard, lookout: &mut Lookout, begun: Tick) {
     let spent = lookout.is_about_to_try().then(|| shard.clock.processor_time());
     shard.readiness.wait().await;
     let cost = spent.map(|spent| shard.clock.processor_time().saturating_sub(spent));
     lookout.slept(shard.clock.now().tick.since(begun), cost);
+}
+
+/// How many wait for files, which only the ring tells of.
+#[derive(Debug, Default)]
+pub struct FileWaits(Rc<Cell<usize>>);
+
+/// Somebody waits for a file, as long as this lives.
+#[derive(Debug)]
+pub struct FileWait(Rc<Cell<usize>>);
+
+impl FileWaits {
+    /// Somebody begins to wait.
+    pub fn begin(&self) -> FileWait {
+        self.0.set(self.0.get() + 1);
+        FileWait(self.0.clone())
+    }
+
+    fn is_any(&self) -> bool {
+        0 < self.0.get()
+    }
+}
+
+impl Drop for FileWait {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl Shard {
@@ -85,5 +159,62 @@ impl Shard {
         } else {
             glommio::executor().yield_now().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use glommio::{LocalExecutor, executor, spawn_local};
+
+    #[test]
+    fn others_are_done_when_they_did_all_they_can() {
+        LocalExecutor::default().run(async {
+            assert!(others_are_done().await, "there are none");
+            let steps = Rc::new(Cell::new(0));
+            let counted = steps.clone();
+            // One has another begin.
+            spawn_local(async move {
+                let further = counted.clone();
+                executor().yield_now().await;
+                spawn_local(async move {
+                    executor().yield_now().await;
+                    further.set(further.get() + 1);
+                })
+                .detach();
+                counted.set(counted.get() + 1);
+            })
+            .detach();
+            assert!(others_are_done().await);
+            assert_eq!(steps.get(), 2);
+        });
+    }
+
+    #[test]
+    fn nobody_waits_for_ever_for_others_that_are_never_done() {
+        LocalExecutor::default().run(async {
+            let is_over = Rc::new(Cell::new(false));
+            let over = is_over.clone();
+            let other = spawn_local(async move {
+                while !over.get() {
+                    executor().yield_now().await;
+                }
+            });
+            assert!(!others_are_done().await);
+            is_over.set(true);
+            other.await;
+            assert!(others_are_done().await);
+        });
+    }
+
+    #[test]
+    fn files_are_waited_for_until_the_last_came() {
+        let waits = FileWaits::default();
+        assert!(!waits.is_any());
+        let [one, other] = [waits.begin(), waits.begin()];
+        drop(one);
+        assert!(waits.is_any());
+        drop(other);
+        assert!(!waits.is_any());
     }
 }

@@ -6,18 +6,31 @@
 //! looks, and tries now and then whether they have become worth their time: where clients are slow, or
 //! seldom speak, it never looks, and an idle core never does.
 //!
+//! There are two ways to sleep. By the ring a core hears everything, and that costs it a dozen system
+//! calls. A *nap* is one call, and hears nothing but sockets and other cores: it is for a core whose
+//! sleeps were short of late, and is itself short.
+//!
 //! Pure: time and what things cost are arguments. How looking is done is [`super::hearing`]'s.
 
 use crate::clock::Tick;
 use std::time::Duration;
 
 /// What a sleep is taken to cost before one was measured.
-const SLEEP_COST: Duration = Duration::from_micros(20);
+const SLEEP_COST: Duration = Duration::from_micros(10);
 /// A measured sleep counts for an eighth of what is known: now and then one is cut short, or others
 /// worked meanwhile.
 const SLEEP_WEIGHT: u32 = 8;
+/// Looks are worth it that take so many times what a sleep costs the core: whoever wakes it pays, too,
+/// and the client waits meanwhile.
+const LOOK_SLEEPS: u32 = 3;
 /// A look takes at most so many times what a sleep costs: those that find something late are rare.
-const LOOK_SLEEPS_MAX: u32 = 4;
+const LOOK_SLEEPS_MAX: u32 = 4 * LOOK_SLEEPS;
+/// A nap takes at most so long: what only the ring tells of waits for its end.
+pub(super) const NAP_MAX: Duration = Duration::from_micros(500);
+/// After so many sleeps that were shorter than a nap may be the next one is a nap.
+const SHORT_SLEEPS: u8 = 2;
+/// Who sleeps for less did not sleep: there was news already.
+const SLEEP_MIN: Duration = Duration::from_micros(5);
 /// A look begins anew behind a turn so many times at most: turns may follow each other for ever, of timers
 /// and files, and none of them comes of looking.
 const LOOK_TURNS_MAX: u32 = 4;
@@ -45,6 +58,8 @@ pub(super) struct Lookout {
     pause: u16,
     /// The one that is under way.
     look: Option<Look>,
+    /// So many of the last sleeps, one after the other, were short, as far as that matters.
+    short_sleeps: u8,
 }
 
 /// A look.
@@ -67,6 +82,7 @@ impl Lookout {
             sleeps: TRIED_AFTER,
             pause: TRIED_AFTER,
             look: None,
+            short_sleeps: 0,
         }
     }
 
@@ -107,13 +123,20 @@ impl Lookout {
         self.sleeps == 1
     }
 
-    /// The core slept so long, until a client said something, and that cost so much of its time, if it
-    /// was measured.
+    /// Whether the next sleep is a nap.
+    pub(super) fn naps(&self) -> bool {
+        self.short_sleeps == SHORT_SLEEPS
+    }
+
+    /// The core slept so long, until a client said something or a nap was over, and that cost so much of
+    /// its time, if it was measured.
     pub(super) fn slept(&mut self, long: Duration, cost: Option<Duration>) {
+        self.short_sleeps =
+            if long < NAP_MAX { (self.short_sleeps + 1).min(SHORT_SLEEPS) } else { 0 };
         if long < SOON && 0 < self.sleeps {
             self.sleeps -= 1;
             self.average = Duration::ZERO;
-            if let Some(cost) = cost {
+            if let Some(cost) = cost.filter(|_| SLEEP_MIN <= long) {
                 self.sleep_cost =
                     self.sleep_cost * (SLEEP_WEIGHT - 1) / SLEEP_WEIGHT + cost / SLEEP_WEIGHT;
             }
@@ -122,7 +145,7 @@ impl Lookout {
 
     /// What looks may take, one with another: what is spent on them is saved on sleeps.
     fn worth_it(&self) -> Duration {
-        self.sleep_cost.min(self.longest / 2)
+        (self.sleep_cost * LOOK_SLEEPS).min(self.longest / 2)
     }
 
     fn learn(&mut self, took: Duration) {
@@ -168,31 +191,31 @@ mod tests {
 
     #[test]
     fn who_goes_on_at_once_is_looked_for_after_a_while_and_always() {
-        let looked = serve(&mut core(micros(40)), micros(30), 1_000);
+        let looked = serve(&mut core(micros(12)), micros(30), 1_000);
         assert_eq!(looked.iter().position(|&looked| looked), Some(16));
         assert_eq!(looks(&looked), 1_000 - 16);
     }
 
     #[test]
     fn who_seldom_speaks_is_never_looked_for() {
-        assert_eq!(looks(&serve(&mut core(micros(40)), micros(300), 10_000)), 0);
+        assert_eq!(looks(&serve(&mut core(micros(12)), micros(300), 10_000)), 0);
     }
 
     #[test]
     fn looks_that_cost_more_than_sleep_are_tried_ever_more_seldom() {
-        // In vain after 160 us: tried after 16, 32, ... 512 sleeps, then after each 1,024, of which the
+        // In vain after 144 us: tried after 16, 32, ... 512 sleeps, then after each 1,024, of which the
         // last is that of the look.
-        let looked = serve(&mut core(micros(40)), micros(250), 20_000);
+        let looked = serve(&mut core(micros(12)), micros(250), 20_000);
         let tried: Vec<_> = (0..looked.len()).filter(|&at| looked[at]).collect();
         assert_eq!(tried[..5], [16, 48, 112, 240, 496]);
         assert!(tried.windows(2).skip(6).all(|two| two[1] - two[0] == 1_024), "{tried:?}");
         // Found, but too late.
-        assert!(looks(&serve(&mut core(micros(40)), micros(100), 20_000)) < 100);
+        assert!(looks(&serve(&mut core(micros(12)), micros(100), 20_000)) < 100);
     }
 
     #[test]
     fn one_look_in_vain_among_many_good_ones_changes_nothing() {
-        let mut core = core(micros(40));
+        let mut core = core(micros(12));
         serve(&mut core, micros(10), 100);
         for _ in 0..100 {
             assert_eq!(serve(&mut core, micros(100), 1), [true]);
@@ -203,8 +226,8 @@ mod tests {
     #[test]
     fn where_sleep_is_cheap_looks_are_short() {
         let mut core = core(micros(5));
-        assert!(looks(&serve(&mut core, micros(15), 10_000)) < 50);
-        assert!(9_000 < looks(&serve(&mut core, micros(3), 10_000)));
+        assert!(looks(&serve(&mut core, micros(45), 10_000)) < 50);
+        assert!(9_000 < looks(&serve(&mut core, micros(9), 10_000)));
     }
 
     #[test]
@@ -214,14 +237,30 @@ mod tests {
         assert_eq!(core.sleep_cost, micros(10));
         core.slept(micros(300), Some(micros(90)));
         assert_eq!(core.sleep_cost, micros(10));
+        // There was news already.
+        core.slept(micros(4), Some(micros(1)));
+        assert_eq!(core.sleep_cost, micros(10));
+    }
+
+    #[test]
+    fn after_two_short_sleeps_the_next_is_a_nap() {
+        let mut core = core(micros(12));
+        let mut naps = |long| {
+            core.slept(micros(long), None);
+            core.naps()
+        };
+        assert_eq!(
+            [499, 499, 1, 500, 499, 9_000, 499, 499].map(&mut naps),
+            [false, true, true, false, false, false, false, true]
+        );
     }
 
     #[test]
     fn a_turn_is_no_part_of_a_look_unless_there_is_no_end_of_them() {
-        let mut core = core(micros(40));
+        let mut core = core(micros(12));
         serve(&mut core, micros(10), 100);
         let mut looks = |turn| core.goes_on(turn, Tick(100_000 * turn));
-        // It may take 160 us behind the fourth turn within.
+        // It may take 144 us behind the fourth turn within.
         assert_eq!(
             [0, 1, 2, 3, 4, 5, 6].map(&mut looks),
             [true, true, true, true, true, true, false]
@@ -230,7 +269,7 @@ mod tests {
 
     #[test]
     fn nobody_is_looked_for_where_that_is_switched_off() {
-        let mut core = Lookout { longest: Duration::ZERO, ..core(micros(40)) };
+        let mut core = Lookout { longest: Duration::ZERO, ..core(micros(12)) };
         assert_eq!(looks(&serve(&mut core, micros(1), 10_000)), 0);
     }
 }

@@ -106,6 +106,8 @@ pub struct Shard {
     pub turns: Cell<u64>,
     /// The ring is to be looked at: whoever could go on for ever pauses for a [`hearing::MOMENT`].
     pub is_hearing: Cell<bool>,
+    /// Who waits for files.
+    pub file_waits: hearing::FileWaits,
 }
 
 impl Shard {
@@ -136,6 +138,7 @@ impl Shard {
             mailbox,
             turns: Cell::new(0),
             is_hearing: Cell::new(false),
+            file_waits: hearing::FileWaits::default(),
         })
     }
 
