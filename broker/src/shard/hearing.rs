@@ -40,7 +40,8 @@ pub(super) async fn hear(shard: Rc<Shard>) {
             if !shard.mailbox.may_sleep() {
                 continue;
             }
-            if lookout.naps() && !shard.file_waits.is_any() && here.since(heard_at) < UNHEARD_MAX {
+            if lookout.naps() && here.since(heard_at) < UNHEARD_MAX && shard.may_nap(here).is_some()
+            {
                 nap(&shard, &mut lookout).await;
                 continue;
             }
@@ -66,17 +67,19 @@ pub(super) async fn hear(shard: Rc<Shard>) {
     }
 }
 
-/// Sleeps without the ring, once nobody else can do anything; or does nothing, if there is something
-/// to be heard first.
+/// Sleeps without the ring, once nobody else can do anything; or does nothing, if
+/// there is something to be heard first.
 async fn nap(shard: &Shard, lookout: &mut Lookout) {
     // What the others do first may take long, and then nobody needs to ring.
     shard.mailbox.is_awake();
-    if !others_are_done().await || shard.file_waits.is_any() || !shard.mailbox.may_sleep() {
-        return;
-    }
+    let are_done = others_are_done().await;
     let begun = shard.clock.now().tick;
+    let Some(longest) = shard.may_nap(begun).filter(|_| are_done && shard.mailbox.may_sleep())
+    else {
+        return;
+    };
     let spent = lookout.is_about_to_try().then(|| shard.clock.processor_time());
-    let has_news = 0 < shard.readiness.nap(NAP_MAX);
+    let has_news = 0 < shard.readiness.nap(longest);
     let cost = spent.map(|spent| shard.clock.processor_time().saturating_sub(spent));
     shard.mailbox.is_awake();
     lookout.slept(shard.clock.now().tick.since(begun), cost);
@@ -137,6 +140,13 @@ impl Drop for FileWait {
 }
 
 impl Shard {
+    /// How long a nap may take: until the next alarm. `None` when the ring is to be heard instead.
+    fn may_nap(&self, now: Tick) -> Option<Duration> {
+        let next = self.state.borrow().alarms.next();
+        let longest = next.map_or(NAP_MAX, |at| at.since(now).min(NAP_MAX));
+        (!longest.is_zero() && !self.file_waits.is_any()).then_some(longest)
+    }
+
     /// Does what other cores ask for, a mail of each; whether there was one.
     fn take_in_mail(self: &Rc<Self>) -> bool {
         let mails = self.mailbox.take();

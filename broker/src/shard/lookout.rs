@@ -20,11 +20,11 @@ const SLEEP_COST: Duration = Duration::from_micros(10);
 /// A measured sleep counts for an eighth of what is known: now and then one is cut short, or others
 /// worked meanwhile.
 const SLEEP_WEIGHT: u32 = 8;
-/// Looks are worth it that take so many times what a sleep costs the core: whoever wakes it pays, too,
-/// and the client waits meanwhile.
-const LOOK_SLEEPS: u32 = 3;
+/// Looks are worth it that take two and a half times what a sleep costs the core: whoever wakes it pays,
+/// too, and the client waits meanwhile.
+const HALF_SLEEPS_OF_LOOKS: u32 = 5;
 /// A look takes at most so many times what a sleep costs: those that find something late are rare.
-const LOOK_SLEEPS_MAX: u32 = 4 * LOOK_SLEEPS;
+const LOOK_SLEEPS_MAX: u32 = 2 * HALF_SLEEPS_OF_LOOKS;
 /// A nap takes at most so long: what only the ring tells of waits for its end.
 pub(super) const NAP_MAX: Duration = Duration::from_micros(500);
 /// After so many sleeps that were shorter than a nap may be the next one is a nap.
@@ -145,7 +145,7 @@ impl Lookout {
 
     /// What looks may take, one with another: what is spent on them is saved on sleeps.
     fn worth_it(&self) -> Duration {
-        (self.sleep_cost * LOOK_SLEEPS).min(self.longest / 2)
+        (self.sleep_cost * HALF_SLEEPS_OF_LOOKS / 2).min(self.longest / 2)
     }
 
     fn learn(&mut self, took: Duration) {
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn looks_that_cost_more_than_sleep_are_tried_ever_more_seldom() {
-        // In vain after 144 us: tried after 16, 32, ... 512 sleeps, then after each 1,024, of which the
+        // In vain after 120 us: tried after 16, 32, ... 512 sleeps, then after each 1,024, of which the
         // last is that of the look.
         let looked = serve(&mut core(micros(12)), micros(250), 20_000);
         let tried: Vec<_> = (0..looked.len()).filter(|&at| looked[at]).collect();
@@ -218,7 +218,7 @@ mod tests {
         let mut core = core(micros(12));
         serve(&mut core, micros(10), 100);
         for _ in 0..100 {
-            assert_eq!(serve(&mut core, micros(100), 1), [true]);
+            assert_eq!(serve(&mut core, micros(80), 1), [true]);
             assert_eq!(looks(&serve(&mut core, micros(10), 20)), 20);
         }
     }
@@ -260,7 +260,7 @@ mod tests {
         let mut core = core(micros(12));
         serve(&mut core, micros(10), 100);
         let mut looks = |turn| core.goes_on(turn, Tick(100_000 * turn));
-        // It may take 144 us behind the fourth turn within.
+        // It may take 120 us behind the fourth turn within.
         assert_eq!(
             [0, 1, 2, 3, 4, 5, 6].map(&mut looks),
             [true, true, true, true, true, true, false]
