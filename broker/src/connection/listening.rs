@@ -25,7 +25,7 @@ const READS_PER_PAUSE: u32 = 4;
 /// The shortest pause to begin with: a shorter one costs as much as it saves. As it goes on it may be
 /// half as long: less is held behind a pause than when everything is heard at once.
 const PAUSE_MIN: Duration = Duration::from_micros(50);
-/// The longest. A core that works or looks all the time hears its timers up to 200 us late.
+/// The longest. A core that works or looks all the time hears its timers up to 500 us late.
 const PAUSE_MAX: Duration = Duration::from_micros(300);
 
 /// How one client is listened to.
