@@ -7,7 +7,7 @@
 //!
 //! Knows: whose turn it is. Does not know: what a handshake is.
 
-use crate::shard::statistics::breathe;
+use crate::shard::breath::breathe;
 use glommio::sync::Semaphore;
 use std::fmt;
 

@@ -9,7 +9,7 @@ use super::Refused;
 use super::incoming::Incoming;
 use crate::routing::request::{Answer, Question};
 use crate::shard::Shard;
-use crate::shard::statistics::breathe;
+use crate::shard::breath::breathe;
 use crate::stats::measures::{Histogram, Measures};
 use protocol::exposition::{CONTENT_TYPE, Text};
 use protocol::http::response::Response;

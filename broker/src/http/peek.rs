@@ -8,7 +8,7 @@ use super::incoming::Incoming;
 use crate::limits::PEEK_MESSAGES_MAX;
 use crate::log::Glimpse;
 use crate::routing::request::{Answer, Question};
-use crate::shard::statistics::breathe;
+use crate::shard::breath::breathe;
 use protocol::base64;
 use protocol::http::query::Query;
 use protocol::http::response::{Response, Status};

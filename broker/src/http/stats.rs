@@ -2,7 +2,7 @@
 
 use super::Refused;
 use super::incoming::Incoming;
-use crate::shard::statistics::breathe;
+use crate::shard::breath::breathe;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

@@ -7,6 +7,7 @@
 //! everybody pauses for a moment. While somebody waits for a file the core does not nap.
 
 use super::Shard;
+use super::breath::breathe;
 use super::lookout::{Lookout, NAP_MAX};
 use crate::clock::Tick;
 use std::cell::Cell;
@@ -19,8 +20,6 @@ const UNHEARD_MAX: Duration = Duration::from_micros(500);
 const UNHEARD_MAX_OF_FILES: Duration = Duration::from_micros(200);
 /// Before a nap the others have so many turns at most to do what they can.
 const TURNS_BEFORE_NAP: u32 = 8;
-/// A pause in which the ring is looked at; it ends as soon as that was done.
-pub const MOMENT: Duration = Duration::from_micros(1);
 
 /// See the head of this file. Never ends.
 pub(super) async fn hear(shard: Rc<Shard>) {
@@ -60,7 +59,7 @@ pub(super) async fn hear(shard: Rc<Shard>) {
             glommio::executor().yield_now().await;
         } else {
             shard.is_hearing.set(true);
-            glommio::timer::sleep(MOMENT).await;
+            breathe().await;
             shard.is_hearing.set(false);
             heard_at = now();
         }
@@ -165,7 +164,7 @@ impl Shard {
     /// ring.
     pub async fn let_others(&self) {
         if self.is_hearing.get() {
-            glommio::timer::sleep(MOMENT).await;
+            breathe().await;
         } else {
             glommio::executor().yield_now().await;
         }

@@ -16,6 +16,7 @@ pub mod alarms;
 #[cfg(test)]
 mod allocations;
 mod authorization;
+pub mod breath;
 pub mod departure;
 pub mod doors;
 mod drain;
@@ -104,7 +105,7 @@ pub struct Shard {
     pub mailbox: Mailbox<Mail>,
     /// Turns that have ended.
     pub turns: Cell<u64>,
-    /// The ring is to be looked at: whoever could go on for ever pauses for a [`hearing::MOMENT`].
+    /// The ring is to be looked at: whoever could go on for ever pauses ([`breath`]).
     pub is_hearing: Cell<bool>,
     /// Who waits for files.
     pub file_waits: hearing::FileWaits,

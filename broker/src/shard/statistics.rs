@@ -5,11 +5,11 @@
 //! figures of one topic are of one moment, and those of two topics need not be.
 
 use super::Shard;
+use super::breath::breathe;
 use crate::keys::TopicKey;
 use crate::routing::request::{Answer, Question};
 use protocol::stats::{Filter, Stats, TopicStats};
 use std::rc::Rc;
-use std::time::Duration;
 
 /// Topics, channels and clients that are listed before others have their turn. One takes about a
 /// microsecond.
@@ -82,15 +82,6 @@ impl Shard {
         Some(topic)
     }
 }
-
-/// Lets others have their turn, those too whose bytes have just arrived: to yield is not enough, since
-/// the executor looks at its ring only when nothing can run, or after a tenth of a second.
-pub async fn breathe() {
-    glommio::timer::sleep(BREATH).await;
-}
-
-/// Long enough to be a wait at all.
-const BREATH: Duration = Duration::from_micros(20);
 
 /// How much was done since the others had their turn.
 #[derive(Debug, Default)]
